@@ -1,0 +1,98 @@
+"""What every admin page of ours shares: rows about money can be read and acted upon, never edited."""
+
+
+from django.contrib import admin
+from django.db.models import Model
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from shop.models import Alarm, Event, Heartbeat
+from shop.money import for_people
+
+# Status word → mood of the stylesheet: waiting, done, back, wrong.
+MOODS = {
+    "UNPAID": "waiting",
+    "PAYING": "waiting",
+    "PENDING_APPROVAL": "waiting",
+    "READY_FOR_SHIPMENT": "done",
+    "SHIPPED": "done",
+    "COMPLETED": "done",
+    "PAID": "done",
+    "settled": "done",
+    "REFUNDING": "back",
+    "REFUNDED": "back",
+    "surplus": "back",
+    "late": "back",
+    "FAILED": "wrong",
+    "REJECTED": "wrong",
+    "mismatch": "wrong",
+    "unmatched": "wrong",
+}
+
+
+class ReadOnlyAdmin(admin.ModelAdmin):
+    """Nobody adds, changes or deletes here, superusers neither."""
+
+    show_full_result_count = False
+    actions = None
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+class ReadOnlyInline(admin.TabularInline):
+    """Rows of a parent, to be read."""
+
+    extra = 0
+    can_delete = False
+    show_change_link = True
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+def mood_word(word: str, label: str) -> SafeString:
+    """A status word in the colour of its mood."""
+    return format_html('<span class="mood mood-{}">{}</span>', MOODS.get(word, "quiet"), label)
+
+
+def money_cell(amount_minor: int, currency: str) -> SafeString:
+    """An amount, right-aligned in tabular numbers."""
+    text = for_people(amount_minor, currency) if currency else str(amount_minor)
+    return format_html('<span class="money">{}</span>', text)
+
+
+@admin.register(Alarm)
+class AlarmAdmin(ReadOnlyAdmin):
+    list_display = ("kind", "subject", "due_at", "attempts", "tried_at", "last_at")
+    list_filter = ("kind",)
+    search_fields = ("=subject",)
+    ordering = ("due_at",)
+
+
+@admin.register(Event)
+class EventAdmin(ReadOnlyAdmin):
+    list_display = ("at", "order_number", "subject_kind", "subject", "step", "source", "actor")
+    list_filter = ("subject_kind", "source", "to_status")
+    search_fields = ("=order_number", "=subject")
+    ordering = ("-id",)
+
+    @admin.display(description="step")
+    def step(self, event: Event) -> str:
+        return f"{event.from_status or '·'} → {event.to_status}"
+
+
+@admin.register(Heartbeat)
+class HeartbeatAdmin(ReadOnlyAdmin):
+    list_display = ("name", "at", "note")
+    ordering = ("-at",)

@@ -1,0 +1,156 @@
+"""Alarms: the truth about everything unfinished. Each owns one row that says when to look at it again.
+
+Any number of processes may claim at once; losing a claimer loses nothing, because claiming only moves the due time on.
+Nothing here knows what an alarm is about: kinds are registered with the dotted name of their handler.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from django.db import connection, transaction
+from django.db.models.functions import Now
+from django.utils.module_loading import import_string
+from django_q.tasks import async_task
+
+from shop.models import Alarm
+
+log = structlog.get_logger("nodrop.alarms")
+
+# After `last_at` a claimed alarm comes back after a minute, until its handler finishes or postpones it: the last try
+# must not be lost with the process that made it.
+AFTER_LAST_S = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What an alarm of this kind does and when it comes back: `gaps_s[n]` after the n-th claim, the last one for ever."""
+
+    handler: str
+    gaps_s: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """One try. `attempt` is the fencing token: a later claim has a higher one. `is_last` once `last_at` has passed."""
+
+    kind: str
+    subject: str
+    attempt: int
+    is_last: bool
+
+
+_kinds: dict[str, Kind] = {}
+
+
+def register(name: str, *, handler: str, gaps_s: Sequence[int]) -> None:
+    """Make a kind known, from an app's `ready()`. `handler` is a dotted name, called with a Claim."""
+    _kinds[name] = Kind(handler=handler, gaps_s=tuple(gaps_s))
+
+
+def known_kinds() -> frozenset[str]:
+    """The kinds that this installation can handle."""
+    return frozenset(_kinds)
+
+
+# ---- setting and removing, always inside the caller's transaction ------------------------------------------------
+
+
+def set_alarm(
+    kind: str,
+    subject: str,
+    *,
+    in_s: float | None = None,
+    at: datetime | None = None,
+    last_at: datetime | None = None,
+) -> None:
+    """Own one alarm for `subject`, due `at` or `in_s` seconds from the database's now. Replaces one that is there."""
+    due_at: Any = at if at is not None else Now() + timedelta(seconds=in_s or 0)
+    Alarm.objects.bulk_create(
+        [Alarm(kind=kind, subject=subject, due_at=due_at, last_at=last_at)],
+        update_conflicts=True,
+        unique_fields=["kind", "subject"],
+        update_fields=["due_at", "last_at"],
+    )
+
+
+def remove_alarms(kinds: Sequence[str], subject: str) -> None:
+    """The thing is finished."""
+    Alarm.objects.filter(kind__in=kinds, subject=subject).delete()
+
+
+def postpone(kind: str, subject: str, *, by_s: int) -> None:
+    """Look again `by_s` seconds from now at the earliest, whatever the schedule says."""
+    Alarm.objects.filter(kind=kind, subject=subject).update(due_at=Now() + timedelta(seconds=by_s))
+
+
+def hasten(kind: str, subject: str, *, in_s: float = 0) -> None:
+    """Look again in `in_s` seconds at the latest, whatever the schedule says."""
+    soon = Now() + timedelta(seconds=in_s)
+    Alarm.objects.filter(kind=kind, subject=subject, due_at__gt=soon).update(due_at=soon)
+
+
+def send_message(kind: str, subject: str) -> None:
+    """Also look at this alarm at once: a queue row in the caller's transaction. Losing or doubling it is harmless."""
+    async_task("shop.alarms.handle_now", kind, subject)
+
+
+# ---- claiming and handling ---------------------------------------------------------------------------------------
+
+CLAIM = """
+with schedule (kind, gaps) as (select * from jsonb_to_recordset(%(schedule)s::jsonb) as s (kind text, gaps int[])),
+due as (
+    select alarm.id, s.gaps[least(alarm.attempts + 1, cardinality(s.gaps))] * interval '1 second' as gap
+      from shop_alarm alarm join schedule s using (kind)
+     where {which}
+     order by alarm.due_at limit %(limit)s
+       for update of alarm skip locked
+)
+update shop_alarm alarm
+   set attempts = alarm.attempts + 1,
+       tried_at = statement_timestamp(),
+       due_at = case when alarm.last_at is null then statement_timestamp() + due.gap
+                     when alarm.last_at > statement_timestamp() then least(statement_timestamp() + due.gap, alarm.last_at)
+                     else statement_timestamp() + %(after_last)s * interval '1 second' end
+  from due
+ where alarm.id = due.id
+returning alarm.kind, alarm.subject, alarm.attempts, coalesce(alarm.last_at <= statement_timestamp(), false)
+"""
+DUE = CLAIM.format(which="alarm.due_at <= statement_timestamp()")
+ONE = CLAIM.format(which="alarm.kind = %(kind)s and alarm.subject = %(subject)s")
+
+
+def claim_due(limit: int) -> list[Claim]:
+    """Claim up to `limit` due alarms, oldest first: one statement, which also sets each one's next moment."""
+    return _claim(DUE, limit=limit)
+
+
+def handle_now(kind: str, subject: str) -> None:
+    """Claim and handle this alarm before it is due. Nothing happens when it is gone or a rival holds it."""
+    for claim in _claim(ONE, limit=1, kind=kind, subject=subject):
+        handle(claim)
+
+
+def handle(claim: Claim) -> bool:
+    """Run the handler of one claim; False when it raised. The alarm stays, so that the work is tried again."""
+    with structlog.contextvars.bound_contextvars(
+        alarm=claim.kind, subject=claim.subject, attempt=claim.attempt
+    ):
+        try:
+            import_string(_kinds[claim.kind].handler)(claim)
+        except Exception:  # the edge of the loop: one poisoned alarm must not stop the others
+            log.exception("alarm failed")
+            return False
+    return True
+
+
+def _claim(statement: str, **params: Any) -> list[Claim]:
+    schedule = json.dumps([{"kind": name, "gaps": list(kind.gaps_s)} for name, kind in _kinds.items()])
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statement, {"schedule": schedule, "after_last": AFTER_LAST_S, **params})
+        return [
+            Claim(kind=row[0], subject=row[1], attempt=row[2], is_last=row[3]) for row in cursor.fetchall()
+        ]

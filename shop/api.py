@@ -1,0 +1,183 @@
+"""What all API doors share: strict JSON in, problem documents out, and who is asking."""
+
+import json
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpResponse
+from django.http.request import RawPostDataException, RequestDataTooBig, UnreadablePostError
+from rest_framework import exceptions, serializers
+from rest_framework.authentication import BaseAuthentication, CSRFCheck
+from rest_framework.parsers import BaseParser
+from rest_framework.request import Request
+
+from shop.middleware import BUSY, busy
+from shop.problems import Problem, answer
+
+MAX_BODY_BYTES = 64 * 1024
+MAX_DEPTH = 16
+
+ToProblem = Callable[[Any], Problem]
+_problems: dict[type[Exception], ToProblem] = {}
+
+
+def describe_error(error: type[Exception], to_problem: ToProblem) -> None:
+    """Let the API answer `error`, and what derives from it, by `to_problem(error)`. The nearest class counts."""
+    _problems[error] = to_problem
+
+
+def answer_problem(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
+    """DRF's exception handler: a problem document for everything expected, None (500) for bugs."""
+    for kind in type(error).__mro__:
+        if kind in _problems:
+            return answer(_problems[kind](error))
+    if isinstance(error, BUSY):
+        return answer(busy())
+    if isinstance(error, Http404):
+        return answer(Problem(status=404, code="not_found", detail="Nothing is here."))
+    if isinstance(error, PermissionDenied):
+        return answer(Problem(status=403, code="forbidden", detail="You may not do this."))
+    if isinstance(error, exceptions.ValidationError):
+        errors = list(_flatten(error.detail))
+        return answer(Problem(status=400, code="invalid", detail=errors[0]["detail"], errors=errors))
+    if isinstance(error, exceptions.APIException):
+        codes = error.get_codes()
+        code = codes if isinstance(codes, str) else "invalid"
+        return answer(Problem(status=error.status_code, code=code, detail=str(error.detail)))
+    return None
+
+
+def _flatten(detail: Any, path: str = "") -> Any:
+    """DRF's nested error detail as one list of {"field", "detail"}."""
+    if isinstance(detail, dict):
+        for name, inner in detail.items():
+            at = path if name == "non_field_errors" else f"{path}.{name}".lstrip(".")
+            yield from _flatten(inner, at)
+    elif isinstance(detail, list):
+        for index, inner in enumerate(detail):
+            yield from _flatten(inner, f"{path}.{index}" if isinstance(inner, dict) else path)
+    else:
+        yield {"field": path, "detail": str(detail)}
+
+
+# ---- in ----------------------------------------------------------------------------------------------------------
+
+
+class StrictJSONParser(BaseParser):
+    """JSON as the standard has it: UTF-8, no NaN, no repeated key, bounded in size and depth."""
+
+    media_type = "application/json"
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+        try:
+            text = stream.read(MAX_BODY_BYTES + 1)
+        except (RequestDataTooBig, RawPostDataException, UnreadablePostError) as error:
+            raise exceptions.ParseError("The body could not be read.") from error
+        if len(text) > MAX_BODY_BYTES:
+            raise TooLarge
+        try:
+            data = json.loads(text.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse)
+        except (ValueError, RecursionError) as error:
+            raise exceptions.ParseError("The body is not valid JSON.") from error
+        if _depth(data) > MAX_DEPTH:
+            raise exceptions.ParseError("The body is nested too deeply.")
+        return data
+
+
+class TooLarge(exceptions.APIException):
+    """413"""
+
+    status_code = 413
+    default_detail = "The body is too large."
+    default_code = "too_large"
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    if len(set(names)) != len(names):
+        raise ValueError("repeated key")
+    return dict(pairs)
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+def _depth(data: Any) -> int:
+    deepest, level = 0, [data]
+    while level and deepest <= MAX_DEPTH:
+        deepest += 1
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return deepest
+
+
+class StrictSerializer(serializers.Serializer):
+    """Named fields only: an unknown one is an error that names it."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, dict):
+            unknown = data.keys() - self.fields.keys()
+            if unknown:
+                raise serializers.ValidationError(
+                    {name: ["This field is not known."] for name in sorted(unknown)}
+                )
+        return super().to_internal_value(data)
+
+
+class Text(serializers.CharField):
+    """A JSON string without control characters; never a number taken for one."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            raise serializers.ValidationError("This must be a text.")
+        if any(ord(letter) < 32 for letter in data):
+            raise serializers.ValidationError("This holds characters that are not text.")
+        return super().to_internal_value(data)
+
+
+class Whole(serializers.IntegerField):
+    """A JSON integer; never a string, a float or a boolean taken for one."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if not isinstance(data, int) or isinstance(data, bool):
+            raise serializers.ValidationError("This must be a whole number.")
+        return super().to_internal_value(data)
+
+
+# ---- who ---------------------------------------------------------------------------------------------------------
+
+
+class ShopperAuthentication(BaseAuthentication):
+    """By the order's bearer token, else by the browser's session, which then needs the CSRF token to change anything."""
+
+    def authenticate(self, request: Request) -> tuple[Any, str] | None:
+        token = bearer_token(request)
+        if token:
+            return None, token
+        django_request = request._request
+        if django_request.COOKIES and request.method not in ("GET", "HEAD", "OPTIONS"):
+            refusal = _check_csrf(django_request)
+            if refusal:
+                raise exceptions.PermissionDenied(f"CSRF check failed: {refusal}")
+        return getattr(django_request, "user", None), ""
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
+def bearer_token(request: Any) -> str:
+    """The token of `Authorization: Bearer …`, or an empty string."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _check_csrf(request: Any) -> str:
+    check = CSRFCheck(lambda _: HttpResponse())
+    check.process_request(request)
+    return str(check.process_view(request, None, (), {}) or "")  # type: ignore[arg-type]

@@ -1,0 +1,43 @@
+"""Signs of life: every guardian says now and then that it is there, by the database's clock."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import F
+from django.db.models.functions import Now
+
+from shop.models import Heartbeat
+
+CLUSTER = "cluster"
+# Beats of guardians that are gone for good are forgotten after this time.
+FORGET_AFTER = timedelta(days=1)
+
+
+def beat(name: str, **note: Any) -> None:
+    """`name` is alive now. One statement."""
+    Heartbeat.objects.bulk_create(
+        [Heartbeat(name=name, at=Now(), note=note)],
+        update_conflicts=True,
+        unique_fields=["name"],
+        update_fields=["at", "note"],
+    )
+
+
+def beat_of_cluster() -> None:
+    """The canary: a task that shows that the cluster really runs tasks."""
+    beat(CLUSTER)
+
+
+def silent_for(name: str) -> timedelta | None:
+    """How long `name` has been silent; None when it was never heard."""
+    found = (
+        Heartbeat.objects.filter(name=name)
+        .annotate(silence=Now() - F("at"))
+        .values_list("silence", flat=True)
+    )
+    return found.first()
+
+
+def forget_old() -> None:
+    """Remove the beats of guardians that are gone."""
+    Heartbeat.objects.filter(at__lt=Now() - FORGET_AFTER).delete()

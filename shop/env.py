@@ -1,0 +1,52 @@
+"""Where settings come from: environment variables, then `.env`, then what a running demo left for its neighbours.
+
+Reading only. What is missing in production is named in one clear sentence and stops the start.
+"""
+
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+from environs import Env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def read_environment() -> Env:
+    """The environment with `.env` as defaults and, while DEBUG is on, the demo's own variables behind both."""
+    env = Env()
+    env.read_env(BASE_DIR / ".env", recurse=False)
+    if env.bool("DEBUG", True):
+        env.read_env(data_dir(env) / "demo.env", recurse=False)
+    return env
+
+
+def data_dir(env: Env) -> Path:
+    """The folder of everything embedded: database, Redis, the sandbox's ledger, the demo's secrets."""
+    return (BASE_DIR / env.path("NODROP_DATA_DIR", Path(".nodrop"))).resolve()
+
+
+def required(env: Env, name: str, *, debug: bool, default: str, what: str) -> str:
+    """The variable, or `default` while DEBUG is on. Raises ImproperlyConfigured with one sentence otherwise."""
+    value = env.str(name, "")
+    if value:
+        return value
+    if debug:
+        return default
+    raise ImproperlyConfigured(f"{name} is not set: {what}.")
+
+
+def channel_settings(env: Env, name: str, keys: tuple[str, ...]) -> dict[str, str] | None:
+    """The variables `NAME_KEY` of one channel, or None when the channel is not configured at all.
+
+    Raises ImproperlyConfigured when only some of them are set or a key file is not there.
+    """
+    found = {key: env.str(f"{name}_{key}", "") for key in keys}
+    if not any(found.values()):
+        return None
+    missing = [f"{name}_{key}" for key, value in found.items() if not value]
+    if missing:
+        raise ImproperlyConfigured(f"{', '.join(missing)} not set, though other {name} variables are.")
+    for key, value in found.items():
+        if key.endswith("_FILE") and not Path(value).is_file():
+            raise ImproperlyConfigured(f"{name}_{key} names {value}, which is not a file.")
+    return found

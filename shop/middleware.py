@@ -1,0 +1,52 @@
+"""What every answer of the shop shares: security headers, and a clear word when the database is busy or away."""
+
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import render
+from django.utils.deprecation import MiddlewareMixin
+from psycopg_pool import PoolTimeout
+
+from shop.problems import Problem, answer
+
+# Everything from our own origin. The QR is inline SVG; there is no inline script or style anywhere.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+PRIVATE_PATHS = ("/orders/", "/checkout/", "/cart/", "/api/", "/admin/")
+BUSY = (OperationalError, InterfaceError, PoolTimeout)
+RETRY_AFTER_S = 2
+
+
+class SecurityHeadersMiddleware(MiddlewareMixin):
+    """Content-Security-Policy on every answer; pages about an order are never kept by a cache."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        response.headers.setdefault("Content-Security-Policy", POLICY)
+        if request.path.startswith(PRIVATE_PATHS):
+            response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+
+class BusyDatabaseMiddleware(MiddlewareMixin):
+    """PostgreSQL away, or a row locked for too long: 503 with `Retry-After`. Nothing was changed."""
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        if not isinstance(exception, BUSY):
+            return None
+        if request.path.startswith("/api/"):
+            return answer(busy())
+        response = render(request, "busy.html", status=503)
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+        return response
+
+
+def busy() -> Problem:
+    """The problem of a database that cannot answer now."""
+    return Problem(
+        status=503,
+        code="busy",
+        detail="The shop is busy. Nothing was changed; please try again.",
+        retry_after_s=RETRY_AFTER_S,
+    )

@@ -1,0 +1,20 @@
+from django.db import migrations
+
+REFUSE = """
+create function refuse_to_change_history() returns trigger language plpgsql as $$
+begin
+    raise exception 'history is append-only: % of % refused', lower(tg_op), tg_table_name
+        using errcode = 'restrict_violation';
+end $$;
+create trigger events_are_append_only before update or delete on shop_event
+    for each row execute function refuse_to_change_history();
+"""
+ALLOW = """
+drop trigger events_are_append_only on shop_event;
+drop function refuse_to_change_history();
+"""
+
+
+class Migration(migrations.Migration):
+    dependencies = [("shop", "0001_initial")]
+    operations = [migrations.RunSQL(REFUSE, ALLOW)]

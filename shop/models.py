@@ -1,0 +1,81 @@
+"""Rows of the ground, used by every floor: alarms, events, heartbeats. They name their subject by its public number."""
+
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+
+class Source(models.TextChoices):
+    """Who told us, or who wanted it."""
+
+    SHOPPER = "SHOPPER"
+    STAFF = "STAFF"
+    SYSTEM = "SYSTEM"  # our own rules: expiry, compensation
+    RESPONSE = "RESPONSE"  # the channel's answer to our own request
+    CALLBACK = "CALLBACK"
+    QUERY = "QUERY"
+    STATEMENT = "STATEMENT"
+
+
+class Alarm(models.Model):
+    """The durable time to look again at something unfinished. Exactly one for each such thing.
+
+    Written in the transaction that makes the thing unfinished, removed in the one that finishes it.
+    """
+
+    kind = models.CharField(max_length=40)
+    subject = models.CharField(max_length=64, help_text="public number or id of what is unfinished")
+    due_at = models.DateTimeField()
+    # The last moment of the kind's schedule, e.g. when a payment is dead. None: the schedule has no end.
+    last_at = models.DateTimeField(null=True, blank=True)
+    # How often it was claimed: the place in the schedule, and the fencing token of each try.
+    attempts = models.PositiveIntegerField(default=0)
+    tried_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["kind", "subject"], name="one_alarm_per_subject")]
+        indexes = [models.Index(fields=["due_at"], name="alarm_due")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.subject}"
+
+
+class Event(models.Model):
+    """One change of one status, for ever. The database refuses to update or delete a row."""
+
+    order_number = models.CharField(max_length=32, blank=True)
+    subject_kind = models.CharField(
+        max_length=10, choices=[("order", "order"), ("payment", "payment"), ("refund", "refund")]
+    )
+    subject = models.CharField(max_length=32)
+    from_status = models.CharField(max_length=20, blank=True)
+    to_status = models.CharField(max_length=20)
+    source = models.CharField(max_length=10, choices=Source.choices)
+    actor = models.CharField(max_length=150, blank=True)
+    note = models.JSONField(default=dict, blank=True)
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.CheckConstraint(condition=~Q(from_status=F("to_status")), name="event_is_a_change")
+        ]
+        indexes = [
+            models.Index(fields=["order_number", "id"], name="event_of_order"),
+            models.Index(fields=["subject_kind", "subject", "id"], name="event_of_subject"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.subject} {self.from_status or '·'} → {self.to_status}"
+
+
+class Heartbeat(models.Model):
+    """The last sign of life of one guardian: a watch, the cluster, the scanner."""
+
+    name = models.CharField(max_length=100, primary_key=True)
+    at = models.DateTimeField()
+    note = models.JSONField(default=dict, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.at:%H:%M:%S}"

@@ -1,0 +1,29 @@
+"""Public numbers: random, so that they tell nobody how many there are and cannot be guessed or met twice.
+
+They never come from a database sequence: a restored copy would hand out the same ones again.
+"""
+
+import secrets
+
+# Crockford's base 32: no I, L, O or U, so a number can be read aloud.
+ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+def new_number(prefix: str, *, letters: int) -> str:
+    """`prefix` and `letters` random characters of 5 bits each, upper-case alphanumeric."""
+    return prefix + "".join(secrets.choice(ALPHABET) for _ in range(letters))
+
+
+def new_order_number() -> str:
+    """16 characters, 75 bits: short enough to be read out, far too many to be tried."""
+    return new_number("N", letters=15)
+
+
+def new_payment_number() -> str:
+    """24 characters. Every channel takes 8 to 32 upper-case letters and digits (UnionPay is the narrowest)."""
+    return new_number("P", letters=23)
+
+
+def new_refund_number() -> str:
+    """24 characters, like a payment's."""
+    return new_number("R", letters=23)

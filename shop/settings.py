@@ -1,0 +1,211 @@
+"""Settings of every process. Values an operator turns come from the environment; the others carry their reason here."""
+
+from typing import Any
+
+import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
+
+from shop import embedded
+from shop.env import BASE_DIR, channel_settings, data_dir, read_environment, required
+from shop.logs import logging_settings
+
+env = read_environment()
+
+DEBUG = env.bool("DEBUG", True)
+DATA_DIR = data_dir(env)
+SECRET_KEY = required(
+    env, "SECRET_KEY", debug=DEBUG, default="only-for-debug-" + "0" * 40, what="set a long random text"
+)
+PUBLIC_URL = required(
+    env, "PUBLIC_URL", debug=DEBUG, default="http://127.0.0.1:8000", what="set the shop's https address"
+).rstrip("/")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["*"] if DEBUG else [PUBLIC_URL.split("//")[-1].split(":")[0]])
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+SHOP_NAME = env.str("SHOP_NAME", "nodrop")
+# Only set where the sandbox plays the channels; the pages then link to its wallet.
+SANDBOX_URL = env.str("SANDBOX_URL", "").rstrip("/")
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "django_q",
+    "shop",
+    "orders",
+    "payments",
+    "shop.checkout",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "shop.logs.RequestLogMiddleware",
+    "shop.middleware.SecurityHeadersMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "shop.middleware.BusyDatabaseMiddleware",
+]
+ROOT_URLCONF = "shop.urls"
+ASGI_APPLICATION = "shop.asgi.application"
+WSGI_APPLICATION = "shop.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "shop.checkout.context.shop",
+            ]
+        },
+    }
+]
+
+# ---- PostgreSQL -------------------------------------------------------------------------------------------------
+EMBEDDED_POSTGRES = not env.str("DATABASE_URL", "")
+# The web uses a pool, which turns a restart of PostgreSQL into a short wait. The cluster and watch must not: a pool
+# does not survive their fork, and children would share sockets.
+DB_POOL = env.bool("NODROP_DB_POOL", False)
+# Threads of one web process that may hold a connection at once.
+DB_POOL_SIZE = env.int("NODROP_DB_POOL_SIZE", 12)
+
+
+def database() -> dict[str, Any]:
+    url = env.str("DATABASE_URL", "") or embedded.postgres_url(DATA_DIR)
+    if not url.startswith(("postgres://", "postgresql://")):
+        raise ImproperlyConfigured(
+            "DATABASE_URL is not a postgresql:// address: nodrop runs on PostgreSQL only."
+        )
+    options = dj_database_url.parse(url, conn_health_checks=True)
+    options["CONN_MAX_AGE"] = 0 if DB_POOL else None
+    options["OPTIONS"] = options.get("OPTIONS", {}) | {
+        "connect_timeout": 3,
+        # A waiting shopper gets a clear answer after seconds; nothing may hold a row lock while it thinks.
+        "options": "-c lock_timeout=3s -c statement_timeout=15s -c idle_in_transaction_session_timeout=10s",
+    }
+    if DB_POOL:
+        options["OPTIONS"]["pool"] = {"min_size": 2, "max_size": DB_POOL_SIZE, "timeout": 3}
+    return dict(options)
+
+
+DATABASES = {"default": database()}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# ---- Redis: only what may be lost -------------------------------------------------------------------------------
+EMBEDDED_REDIS = not env.str("REDIS_URL", "")
+CACHES = {
+    "default": {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": env.str("REDIS_URL", "") or embedded.redis_url(DATA_DIR),
+        "KEY_PREFIX": "nodrop",
+        "OPTIONS": {
+            # JSON: who can write to Redis must not be able to run code here.
+            "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
+            # A frozen Redis may cost a request a moment, not its life.
+            "SOCKET_CONNECT_TIMEOUT": 0.3,
+            "SOCKET_TIMEOUT": 0.3,
+            "IGNORE_EXCEPTIONS": True,
+        },
+    }
+}
+
+# ---- django-q2: messages are only speed; the alarms are the truth ------------------------------------------------
+Q_CLUSTER = {
+    "name": "nodrop",
+    "orm": "default",  # the ORM broker commits with our rows and redelivers what a killed worker held
+    "workers": 2,
+    "queue_limit": 2,  # = workers: the lease of a row runs while it waits in memory
+    "bulk": 1,
+    "timeout": 20,
+    "retry": 30,  # worst lateness of a lost message
+    "ack_failures": True,
+    "max_attempts": 1,  # the alarm retries, not the queue
+    "save_limit": -1,  # our events are the record of success; failures are still kept
+    "catch_up": False,  # after an outage one run, not a hundred
+    "poll": 0.2,
+    "guard_cycle": 0.5,
+    "label": "Task queue",
+}
+# The schedules of django-q2, kept by `watch`: name → (function, minutes). One malformed row would stop all of them,
+# so they are made by code only.
+SCHEDULES = {"scan_payments": ("payments.tasks.scan", 1)}
+
+# ---- Orders and payments ----------------------------------------------------------------------------------------
+ORDER_LIFETIME_S = env.int("ORDER_LIFETIME_S", 30 * 60)
+# How long an unanswered earlier attempt may hold up the next one before the shopper may choose to go on.
+CONFIRMING_LIMIT_S = env.int("CONFIRMING_LIMIT_S", 60)
+WECHAT_KEYS = (
+    "BASE_URL",
+    "MCHID",
+    "APPID",
+    "MERCHANT_SERIAL",
+    "MERCHANT_KEY_FILE",
+    "APIV3_KEY",
+    "PLATFORM_KEY_ID",
+    "PLATFORM_KEY_FILE",
+)
+CHANNELS: dict[str, dict[str, str] | None] = {"wechat": channel_settings(env, "WECHAT", WECHAT_KEYS)}
+
+# ---- Web --------------------------------------------------------------------------------------------------------
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+# The zone that people's eyes want; the database and the API stay in UTC.
+DISPLAY_TIME_ZONE = env.str("DISPLAY_TIME_ZONE", "Asia/Shanghai")
+USE_I18N = True
+USE_TZ = True
+STATIC_URL = "static/"
+STATIC_ROOT = env.path("STATIC_ROOT", BASE_DIR / "staticfiles")
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = DEBUG
+WHITENOISE_AUTOREFRESH = DEBUG
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+# Carts live in the session: in PostgreSQL, so that an emptied Redis costs nobody a cart.
+SESSION_ENGINE = "django.contrib.sessions.backends.db"
+HTTPS = PUBLIC_URL.startswith("https://")
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_NAME = "__Host-session" if HTTPS else "session"
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_PROXY", False) else None
+X_FRAME_OPTIONS = "DENY"
+# An order of a few lines is small; a larger body is not ours.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
+LOGIN_URL = "admin:login"
+
+REST_FRAMEWORK = {
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["shop.api.StrictJSONParser"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.AllowAny"],
+    "EXCEPTION_HANDLER": "shop.api.answer_problem",
+    "UNAUTHENTICATED_USER": None,
+}
+
+LOG_JSON = env.bool("LOG_JSON", not DEBUG)
+LOGGING = logging_settings(level=env.str("LOG_LEVEL", "INFO"), as_json=LOG_JSON)
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.PBKDF2PasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+SILENCED_SYSTEM_CHECKS: list[str] = []
