@@ -1,0 +1,45 @@
+"""Who may see an order: whoever holds its token, or the browser session that placed it. Asked in one place, here.
+
+The number alone gives nothing; a foreign order and a missing one look the same.
+"""
+
+import base64
+import hashlib
+import hmac
+from typing import Any
+
+from django.conf import settings
+
+from orders.errors import OrderNotFound
+from orders.models import Order
+from shop.numbers import ALPHABET
+
+SESSION_KEY = "orders"
+# A session remembers this many of its newest orders; older ones are reached by their link.
+REMEMBERED = 50
+
+
+def token_of(order: Order) -> str:
+    """The order's bearer token: 160 bits, derived and not stored, so a stolen table gives none away."""
+    key = hashlib.sha256(b"order-token:" + settings.SECRET_KEY.encode()).digest()
+    seal = hmac.digest(key, f"{order.number}:{order.token_salt}".encode(), "sha256")
+    return base64.urlsafe_b64encode(seal[:20]).decode().rstrip("=")
+
+
+def find_order(number: str, *, token: str = "", session: Any = None, is_staff: bool = False) -> Order:
+    """The order, for somebody who may see it. Raises OrderNotFound for everybody else."""
+    if not 10 <= len(number) <= 32 or not set(number) <= set(ALPHABET):
+        raise OrderNotFound(number)
+    order = Order.objects.filter(number=number).first()
+    if order is None:
+        raise OrderNotFound(number)
+    owns_by_session = session is not None and number in session.get(SESSION_KEY, [])
+    owns_by_token = bool(token) and hmac.compare_digest(token.encode(), token_of(order).encode())
+    if not (owns_by_session or owns_by_token or is_staff):
+        raise OrderNotFound(number)
+    return order
+
+
+def remember(session: Any, order: Order) -> None:
+    """Let this browser come back to the order without its token."""
+    session[SESSION_KEY] = [*session.get(SESSION_KEY, []), order.number][-REMEMBERED:]

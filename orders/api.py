@@ -1,0 +1,119 @@
+"""API doors of the goods: the catalogue and placing an order."""
+
+from typing import Any
+
+from django.conf import settings
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from orders.access import remember, token_of
+from orders.errors import InvalidOrder, MixedCurrency, OrderNotFound, OutOfStock
+from orders.models import Order, Product
+from orders.placing import Contact, Item, place_order
+from shop.api import ShopperAuthentication, StrictSerializer, Text, Whole, describe_error
+from shop.problems import Problem
+
+PAGE_SIZE = 50
+
+describe_error(
+    InvalidOrder,
+    lambda e: Problem(
+        status=400, code="invalid", detail=str(e), errors=[{"field": e.field, "detail": str(e)}]
+    ),
+)
+describe_error(MixedCurrency, lambda e: Problem(status=400, code="mixed_currency", detail=str(e)))
+describe_error(
+    OutOfStock,
+    lambda e: Problem(status=409, code="out_of_stock", detail=str(e), extra={"sku": e.sku, "left": e.left}),
+)
+describe_error(
+    OrderNotFound, lambda _: Problem(status=404, code="not_found", detail="There is no such order.")
+)
+
+
+class ItemSerializer(StrictSerializer):
+    sku = Text(max_length=40)
+    quantity = Whole()
+
+
+class ContactSerializer(StrictSerializer):
+    name = Text(max_length=100)
+    email = Text(max_length=254)
+    phone = Text(max_length=30)
+    address = Text(max_length=300)
+
+
+class PlaceOrderSerializer(StrictSerializer):
+    items = ItemSerializer(many=True)  # type: ignore[assignment]
+    contact = ContactSerializer()
+
+
+class ProductSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = Product
+        fields = ("sku", "name", "price", "currency", "stock")
+
+
+class ProductsView(APIView):
+    """`GET products`: what is sold, 50 a page; the `Link` header names the next page."""
+
+    def get(self, request: Request) -> Response:
+        page = page_of(request)
+        sold = Product.objects.filter(is_sold=True)[(page - 1) * PAGE_SIZE : page * PAGE_SIZE + 1]
+        products = list(sold)
+        response = Response(ProductSerializer(products[:PAGE_SIZE], many=True).data)
+        if len(products) > PAGE_SIZE:
+            response.headers["Link"] = (
+                f'<{request.build_absolute_uri(request.path)}?page={page + 1}>; rel="next"'
+            )
+        return response
+
+
+class OrdersView(APIView):
+    """`POST orders`: place an order."""
+
+    authentication_classes = (ShopperAuthentication,)
+
+    def post(self, request: Request) -> Response:
+        wanted = PlaceOrderSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        data = wanted.validated_data
+        order = place_order([Item(**item) for item in data["items"]], Contact(**data["contact"]))
+        remember(request.session, order)
+        return Response(placed_fields(order), status=201)
+
+
+def page_of(request: Request) -> int:
+    """The `page` of the query string, from 1. Raises a validation error for anything else."""
+    text = request.query_params.get("page", "1")
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 10_000):
+        raise serializers.ValidationError({"page": ["This must be a number from 1."]})
+    return int(text)
+
+
+def order_fields(order: Order) -> dict[str, Any]:
+    """The order as the API shows it: amount in minor units, times with offset."""
+    return {
+        "number": order.number,
+        "status": order.status,
+        "amount": order.amount,
+        "currency": order.currency,
+        "items": [
+            {
+                "sku": line.product.sku,
+                "name": line.name,
+                "quantity": line.quantity,
+                "unit_price": line.unit_price,
+            }
+            for line in order.lines.select_related("product")
+        ],
+        "expires_at": order.expires_at.isoformat(),
+        "pay_url": f"{settings.PUBLIC_URL}/orders/{order.number}/pay/",
+    }
+
+
+def placed_fields(order: Order) -> dict[str, Any]:
+    """The same with the token, which only who placed the order gets."""
+    return {**order_fields(order), "token": token_of(order)}

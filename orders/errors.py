@@ -1,0 +1,50 @@
+"""What may go wrong with an order.
+
+OrderError
+├── InvalidOrder        the request makes no sense; `field` says where (400)
+│   ├── UnknownProduct
+│   └── MixedCurrency
+├── OutOfStock          fewer left than asked for (409)
+├── OrderNotFound       no such order, or not this person's (404)
+└── IllegalMove         a bug, or a rival was faster: the table has no such move
+"""
+
+
+class OrderError(Exception):
+    """Base of all."""
+
+
+class InvalidOrder(OrderError):
+    """`field` is the path of the wrong input, e.g. `items.0.quantity`."""
+
+    def __init__(self, message: str, *, field: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class UnknownProduct(InvalidOrder):
+    """No product of that SKU is sold here."""
+
+
+class MixedCurrency(InvalidOrder):
+    """An order has one currency."""
+
+
+class OutOfStock(OrderError):
+    """`sku`: what there is too little of; `left`: how many there are."""
+
+    def __init__(self, sku: str, name: str, left: int) -> None:
+        super().__init__(f"Only {left} of {name} left." if left else f"{name} is sold out.")
+        self.sku = sku
+        self.left = left
+
+
+class OrderNotFound(OrderError):
+    """Foreign and missing look the same."""
+
+
+class IllegalMove(OrderError):
+    """The status table has no such move."""
+
+    def __init__(self, number: str, from_status: str, to_status: str) -> None:
+        super().__init__(f"order {number} cannot go from {from_status} to {to_status}")

@@ -1,0 +1,123 @@
+"""Products, orders and their lines. Amounts are integers in the currency's minor unit; what must never be, the database refuses."""
+
+from datetime import datetime
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from orders.statuses import CloseReason, OrderStatus
+from shop.money import CURRENCIES, for_people
+from shop.numbers import new_order_number
+
+CURRENCY_CHOICES = [(currency, currency) for currency in CURRENCIES]
+
+
+class Product(models.Model):
+    """Something for sale. `stock` is what may still be promised to somebody."""
+
+    sku = models.SlugField(max_length=40, unique=True)
+    name = models.CharField(max_length=100)
+    description = models.CharField(max_length=300, blank=True)
+    # The name of a line drawing in static/art.
+    picture = models.SlugField(max_length=40, blank=True)
+    price = models.PositiveBigIntegerField(help_text="minor units")
+    currency = models.CharField(max_length=3, choices=CURRENCY_CHOICES)
+    stock = models.IntegerField()
+    is_sold = models.BooleanField(default=True)
+    # The database's clock, where the query that read the row asked for it.
+    now: datetime
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.CheckConstraint(condition=Q(price__gte=1), name="product_has_a_price"),
+            models.CheckConstraint(condition=Q(stock__gte=0), name="stock_is_never_negative"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def price_text(self) -> str:
+        return for_people(self.price, self.currency)
+
+
+class Order(models.Model):
+    """What somebody wants to have and to pay for. Only `orders.moves` writes its status."""
+
+    number = models.CharField(max_length=32, unique=True, default=new_order_number, editable=False)
+    status = models.CharField(max_length=20, choices=OrderStatus.choices, default=OrderStatus.UNPAID)
+    amount = models.PositiveBigIntegerField(help_text="minor units")
+    currency = models.CharField(max_length=3, choices=CURRENCY_CHOICES)
+    name = models.CharField(max_length=100)
+    email = models.EmailField()
+    phone = models.CharField(max_length=30)
+    address = models.CharField(max_length=300)
+    # Mixed into the order's token: a new salt revokes every link given out.
+    token_salt = models.CharField(max_length=32)
+    # Buyer, lines and contact: what makes two orders the same by content.
+    content_hash = models.CharField(max_length=64)
+    # Raised by every change of the order or one of its payments, for pages that wait.
+    version = models.PositiveIntegerField(default=1)
+    holds_stock = models.BooleanField(default=True)
+    expires_at = models.DateTimeField()
+    # Applying for payment in the last minutes moves the expiry on, once.
+    was_extended = models.BooleanField(default=False)
+    close_reason = models.CharField(max_length=10, choices=CloseReason.choices, blank=True)
+    closed_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+    # The database's clock, where the query that read the row asked for it.
+    now: datetime
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(condition=Q(amount__gte=1), name="order_has_an_amount"),
+            models.CheckConstraint(condition=Q(status__in=OrderStatus.values), name="order_status_is_known"),
+            models.CheckConstraint(
+                condition=Q(status=OrderStatus.CLOSED, closed_at__isnull=False, holds_stock=False)
+                | ~Q(status=OrderStatus.CLOSED),
+                name="closed_order_holds_no_stock",
+            ),
+            models.CheckConstraint(
+                condition=Q(holds_stock=True) | Q(status__in=[OrderStatus.CLOSED, OrderStatus.REFUNDED]),
+                name="open_order_holds_its_stock",
+            ),
+        ]
+        indexes = [models.Index(fields=["content_hash", "created_at"], name="order_content")]
+
+    def __str__(self) -> str:
+        return self.number
+
+    @property
+    def amount_text(self) -> str:
+        return for_people(self.amount, self.currency)
+
+
+class OrderLine(models.Model):
+    """One product of an order, at the name and price of the day."""
+
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="lines")
+    product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="+")
+    name = models.CharField(max_length=100)
+    unit_price = models.PositiveBigIntegerField(help_text="minor units")
+    quantity = models.PositiveIntegerField()
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.CheckConstraint(condition=Q(quantity__gte=1), name="line_has_a_quantity"),
+            models.UniqueConstraint(fields=["order", "product"], name="one_line_per_product"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.quantity} × {self.name}"
+
+    @property
+    def amount(self) -> int:
+        return self.unit_price * self.quantity
+
+    @property
+    def amount_text(self) -> str:
+        return for_people(self.amount, self.order.currency)

@@ -1,0 +1,155 @@
+"""The only writer of an order's status and of its stock.
+
+Every move goes through the table in `statuses`, with its event, inside the caller's transaction and under the order's
+row lock. Lock order everywhere: order, payment, refund, then products by ascending id.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any, NewType
+
+from django.db.models import Case, F, When
+from django.db.models.functions import Now
+
+from orders.errors import IllegalMove, OrderNotFound
+from orders.models import Order, OrderLine, Product
+from orders.statuses import MOVES, CloseReason, OrderStatus
+from shop.alarms import remove_alarms, set_alarm
+from shop.events import Change
+from shop.models import Source
+
+EXPIRE_ORDER = "expire_order"
+# Who applies for payment in the last two minutes gets five more, once: the time to open a wallet.
+EXTEND_WITHIN = timedelta(minutes=2)
+EXTEND_BY = timedelta(minutes=5)
+
+
+# An order whose row this transaction holds, with the database's own time as `now`. Only `lock_order` makes one.
+LockedOrder = NewType("LockedOrder", Order)
+
+
+def lock_order(number: str) -> LockedOrder:
+    """Take the row lock of the order and read it. Raises OrderNotFound. Must be inside a transaction."""
+    locked = Order.objects.select_for_update().annotate(now=Now()).filter(number=number).first()
+    if locked is None:
+        raise OrderNotFound(number)
+    return LockedOrder(locked)
+
+
+def move_order(
+    order: LockedOrder,
+    to: OrderStatus,
+    *,
+    source: Source,
+    actor: str = "",
+    note: Mapping[str, Any] | None = None,
+    **columns: Any,
+) -> Change:
+    """Move the locked order through the table, together with `columns`. Returns the event for the caller to record.
+
+    Raises IllegalMove when the table has no such move.
+    """
+    if to not in MOVES[OrderStatus(order.status)]:
+        raise IllegalMove(order.number, order.status, to)
+    change = Change(
+        subject_kind="order",
+        subject=order.number,
+        order_number=order.number,
+        from_status=order.status,
+        to_status=to,
+        source=source,
+        actor=actor,
+        note=note or {},
+    )
+    _write(order, status=to, **columns)
+    return change
+
+
+def mark_paid(order: LockedOrder, *, source: Source, actor: str = "") -> Change:
+    """UNPAID → READY_FOR_SHIPMENT. The order does not expire any more."""
+    change = move_order(order, OrderStatus.READY_FOR_SHIPMENT, source=source, actor=actor)
+    remove_alarms([EXPIRE_ORDER], order.number)
+    return change
+
+
+def close_order(order: LockedOrder, reason: CloseReason, *, source: Source, actor: str = "") -> Change:
+    """UNPAID → CLOSED; the goods go back on the shelf, once."""
+    change = move_order(
+        order,
+        OrderStatus.CLOSED,
+        source=source,
+        actor=actor,
+        note={"reason": str(reason)},
+        close_reason=reason,
+        closed_at=order.now,
+        holds_stock=False,
+    )
+    _put_back(order)
+    remove_alarms([EXPIRE_ORDER], order.number)
+    return change
+
+
+def reopen_order(order: LockedOrder, *, source: Source, actor: str = "") -> Change | None:
+    """CLOSED → READY_FOR_SHIPMENT when the goods are still there; None, and nothing changed, when they are not."""
+    if not _take_again(order):
+        return None
+    return move_order(
+        order,
+        OrderStatus.READY_FOR_SHIPMENT,
+        source=source,
+        actor=actor,
+        note={"reopened": True},
+        close_reason="",
+        closed_at=None,
+        holds_stock=True,
+    )
+
+
+def touch_order(order: LockedOrder) -> None:
+    """Something that the waiting pages show has changed: raise the version."""
+    _write(order)
+
+
+def extend_if_ending(order: LockedOrder) -> None:
+    """Give a shopper who applies in the last minutes five more, once."""
+    if order.was_extended or order.expires_at - order.now > EXTEND_WITHIN:
+        return
+    _write(order, expires_at=max(order.expires_at, order.now) + EXTEND_BY, was_extended=True)
+    set_alarm(EXPIRE_ORDER, order.number, at=order.expires_at)
+
+
+def take_stock(quantities: Mapping[int, int]) -> None:
+    """Take `quantities` (product id → units) off the shelf in one statement; the rows must be locked already."""
+    _change_stock({product: -units for product, units in quantities.items()})
+
+
+def _put_back(order: Order) -> None:
+    lines = dict(OrderLine.objects.filter(order=order).values_list("product_id", "quantity"))
+    lock_products(lines)
+    _change_stock(lines)
+
+
+def _take_again(order: Order) -> bool:
+    lines = dict(OrderLine.objects.filter(order=order).values_list("product_id", "quantity"))
+    if any(product.stock < lines[product.pk] for product in lock_products(lines)):
+        return False
+    take_stock(lines)
+    return True
+
+
+def lock_products(products: Iterable[int]) -> list[Product]:
+    """Lock and read products by ascending id, the order that makes deadlocks impossible."""
+    return list(Product.objects.select_for_update().filter(pk__in=products).order_by("pk"))
+
+
+def _change_stock(units: Mapping[int, int]) -> None:
+    whens = [When(pk=product, then=F("stock") + change) for product, change in units.items()]
+    Product.objects.filter(pk__in=units).update(stock=Case(*whens, default=F("stock")))
+
+
+def _write(order: LockedOrder, **columns: Any) -> None:
+    """Named columns only, never the whole row, and the version with every write."""
+    Order.objects.filter(pk=order.pk).update(version=F("version") + 1, **columns)
+    order.version += 1
+    for name, value in columns.items():
+        setattr(order, name, value)

@@ -1,0 +1,64 @@
+"""Making the rows that tests start from, always through the product's own rooms."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+
+from orders.models import Order, Product
+from orders.moves import lock_order
+from orders.placing import Contact, Item, place_order
+from payments.channels.base import DEAD_MARGIN, Outcome, PaymentReport
+from payments.models import Payment
+from payments.moves import start_payment, store_action
+from shop.models import Event
+
+ANNA = Contact(name="Anna Lin", email="anna@example.com", phone="13800000000", address="1 Garden Road, Hangzhou")
+
+
+def make_product(sku: str = "tea", *, price: int = 12900, currency: str = "CNY", stock: int = 10) -> Product:
+    """A product, or the one that is there."""
+    fields = {"name": sku.title(), "price": price, "currency": currency, "stock": stock}
+    return Product.objects.get_or_create(sku=sku, defaults=fields)[0]
+
+
+def make_order(*, quantity: int = 1, **product: Any) -> Order:
+    """A placed, unpaid order of one product."""
+    return place_order([Item(make_product(**product).sku, quantity)], ANNA)
+
+
+def make_payment(order: Order, *, lives_s: float = 1800, scene: str = "qr") -> Payment:
+    """A PAYING payment with a QR, as applying leaves it, without any channel."""
+    with transaction.atomic():
+        locked = lock_order(order.number)
+        expires_at = locked.now + timedelta(seconds=lives_s)
+        payment = Payment(
+            channel="wechat",
+            scene=scene,
+            amount=order.amount,
+            currency=order.currency,
+            request={},
+            expires_at=expires_at,
+            dead_at=expires_at + DEAD_MARGIN,
+        )
+        start_payment(locked, payment)
+        store_action(payment, {"type": "qr", "content": f"weixin://wxpay/bizpayurl?pr={payment.number}"})
+    payment.refresh_from_db()
+    return payment
+
+
+def report(payment: Payment, outcome: Outcome = Outcome.SUCCEEDED, **changed: Any) -> PaymentReport:
+    """What a channel says about the payment; paid in full unless something is `changed`."""
+    fields: dict[str, Any] = {"outcome": outcome, "number": payment.number, "code": outcome.name}
+    if outcome is Outcome.SUCCEEDED:
+        fields |= {
+            "channel_number": f"42000{payment.pk:020}",
+            "amount_minor": payment.amount,
+            "currency": payment.currency,
+        }
+    return PaymentReport(**(fields | changed))
+
+
+def steps(subject: str) -> list[tuple[str, str]]:
+    """The events of one thing, oldest first, as (from, to)."""
+    return list(Event.objects.filter(subject=subject).values_list("from_status", "to_status"))
