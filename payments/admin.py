@@ -1,0 +1,120 @@
+"""Staff read payments, receipts, refunds, callbacks and cases here. Nothing of it can be edited."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from payments.models import Callback, Case, Payment, Receipt, Refund
+from shop.admin import ReadOnlyAdmin, ReadOnlyInline, money_cell, mood_word
+
+
+class MoneyAdmin(ReadOnlyAdmin):
+    """Rows with a status word and an amount."""
+
+    class Media:
+        css = {"all": ("admin.css",)}
+
+    @admin.display(description="status", ordering="status")
+    def status_word(self, row: Any) -> SafeString:
+        return mood_word(row.status, row.get_status_display())
+
+
+class ReceiptInline(ReadOnlyInline):
+    model = Receipt
+    fields = ("channel_number", "receipt_class", "amount", "currency", "source", "paid_at")
+
+
+class CallbackInline(ReadOnlyInline):
+    model = Callback
+    fields = ("kind", "message_id", "received_at", "taken_at")
+
+
+@admin.register(Payment)
+class PaymentAdmin(MoneyAdmin):
+    list_display = (
+        "number",
+        "order",
+        "channel",
+        "scene",
+        "status_word",
+        "money",
+        "superseded_at",
+        "created_at",
+    )
+    list_filter = ("status", "channel", "created_at")
+    search_fields = ("=number", "=channel_number", "=order__number")
+    list_select_related = ("order",)
+    inlines = (ReceiptInline, CallbackInline)
+
+    @admin.display(description="amount", ordering="amount")
+    def money(self, payment: Payment) -> SafeString:
+        return money_cell(payment.amount, payment.currency)
+
+
+@admin.register(Receipt)
+class ReceiptAdmin(MoneyAdmin):
+    list_display = (
+        "channel",
+        "channel_number",
+        "class_word",
+        "money",
+        "order",
+        "payment",
+        "source",
+        "paid_at",
+    )
+    list_filter = ("receipt_class", "channel", "source")
+    search_fields = ("=channel_number", "=number")
+    list_select_related = ("order", "payment")
+
+    @admin.display(description="class", ordering="receipt_class")
+    def class_word(self, receipt: Receipt) -> SafeString:
+        return mood_word(receipt.receipt_class, receipt.receipt_class)
+
+    @admin.display(description="amount", ordering="amount")
+    def money(self, receipt: Receipt) -> SafeString:
+        return money_cell(receipt.amount, receipt.currency)
+
+
+@admin.register(Refund)
+class RefundAdmin(MoneyAdmin):
+    list_display = ("number", "status_word", "money", "kind", "reason", "created_at")
+    list_filter = ("status", "kind")
+    search_fields = ("=number", "=channel_number")
+    list_select_related = ("receipt",)
+
+    @admin.display(description="amount", ordering="amount")
+    def money(self, refund: Refund) -> SafeString:
+        return money_cell(refund.amount, refund.receipt.currency)
+
+
+@admin.register(Callback)
+class CallbackAdmin(ReadOnlyAdmin):
+    list_display = ("received_at", "channel", "kind", "number", "taken_at")
+    list_filter = ("channel", "kind")
+    search_fields = ("=number", "=message_id")
+    fields = (
+        "channel",
+        "message_id",
+        "kind",
+        "number",
+        "payment",
+        "received_at",
+        "taken_at",
+        "raw",
+        "headers",
+    )
+
+    @admin.display(description="body, as it came")
+    def raw(self, callback: Callback) -> SafeString:
+        return format_html("<pre>{}</pre>", bytes(callback.body).decode("utf-8", "replace"))
+
+
+@admin.register(Case)
+class CaseAdmin(ReadOnlyAdmin):
+    list_display = ("kind", "subject", "order", "owner", "opened_at", "deadline", "resolved_at")
+    list_filter = ("kind", "resolved_at")
+    search_fields = ("=subject", "=order__number")
+    list_select_related = ("order", "owner")

@@ -1,0 +1,238 @@
+"""API doors of the money: the order with its payments, its status, cancelling, applying, one payment, asking again."""
+
+import asyncio
+import time
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.db import connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from orders.access import find_order
+from orders.api import order_fields
+from orders.errors import OrderNotFound
+from orders.models import Order
+from payments.applying import apply_for_payment
+from payments.ending import cancel_order
+from payments.errors import (
+    AskedTooOften,
+    ChannelUnavailable,
+    NotOffered,
+    OrderIsClosed,
+    OrderIsPaid,
+    PaymentConfirming,
+    PaymentNotFound,
+)
+from payments.models import Payment, Refund
+from payments.querying import query_by_person
+from payments.showing import OrderState, read_state
+from shop.api import ShopperAuthentication, StrictSerializer, Text, bearer_token, describe_error
+from shop.middleware import BUSY, busy
+from shop.problems import Problem, answer
+
+MAX_WAIT_S = 30
+# How often a waiting status call reads the database.
+READ_EVERY_S = 1.0
+
+describe_error(
+    PaymentNotFound, lambda _: Problem(status=404, code="not_found", detail="There is no such payment.")
+)
+describe_error(OrderIsPaid, lambda _: Problem(status=409, code="order_paid", detail="This order is paid."))
+describe_error(
+    OrderIsClosed, lambda _: Problem(status=409, code="order_closed", detail="This order is closed.")
+)
+describe_error(
+    PaymentConfirming,
+    lambda e: Problem(
+        status=409,
+        code="payment_confirming",
+        detail=str(e),
+        retry_after_s=e.retry_after_s,
+        extra={"may_supersede": e.may_supersede},
+    ),
+)
+describe_error(
+    NotOffered,
+    lambda e: Problem(
+        status=400, code="invalid", detail=str(e), errors=[{"field": e.field, "detail": str(e)}]
+    ),
+)
+describe_error(
+    ChannelUnavailable,
+    lambda e: Problem(status=503, code="channel_unavailable", detail=str(e), retry_after_s=5),
+)
+describe_error(
+    AskedTooOften,
+    lambda e: Problem(status=429, code="too_many_requests", detail=str(e), retry_after_s=e.retry_after_s),
+)
+
+
+class ApplySerializer(StrictSerializer):
+    channel = Text(max_length=10)
+    scene = Text(max_length=10)
+    supersede = serializers.BooleanField(default=False)
+
+
+class ShopperView(APIView):
+    """A door for who may see the order: by token, by session, or staff."""
+
+    authentication_classes = (ShopperAuthentication,)
+
+    def find_order(self, request: Request, number: str) -> Order:
+        """The order for the asker. Raises OrderNotFound."""
+        return find_order_for(request._request, number)
+
+    def find_payment(self, request: Request, number: str) -> Payment:
+        """The payment of an order that the asker may see. Raises PaymentNotFound."""
+        payment = Payment.objects.select_related("order").filter(number=number).first()
+        if payment is None:
+            raise PaymentNotFound(number)
+        try:
+            self.find_order(request, payment.order.number)
+        except OrderNotFound as error:
+            raise PaymentNotFound(number) from error
+        return payment
+
+
+class OrderView(ShopperView):
+    """`GET orders/{number}`: the order, its payments and refunds."""
+
+    def get(self, request: Request, number: str) -> Response:
+        order = self.find_order(request, number)
+        refunds = Refund.objects.filter(receipt__order=order).select_related("receipt__payment")
+        return Response(
+            {
+                **order_fields(order),
+                "payments": [payment_fields(payment) for payment in order.payments.all()],
+                "refunds": [refund_fields(refund) for refund in refunds],
+            }
+        )
+
+
+class PaymentsView(ShopperView):
+    """`POST orders/{number}/payments`: apply for payment. 201 new, 200 the live one again."""
+
+    def post(self, request: Request, number: str) -> Response:
+        order = self.find_order(request, number)
+        wanted = ApplySerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        data = wanted.validated_data
+        applied = apply_for_payment(
+            order.number, channel=data["channel"], scene=data["scene"], may_supersede=data["supersede"]
+        )
+        return Response(payment_fields(applied.payment), status=201 if applied.is_new else 200)
+
+
+class CancelView(ShopperView):
+    """`POST orders/{number}/cancel`: the shopper gives up."""
+
+    def post(self, request: Request, number: str) -> Response:
+        order = self.find_order(request, number)
+        cancel_order(order.number)
+        order.refresh_from_db()
+        return Response(order_fields(order))
+
+
+class PaymentView(ShopperView):
+    """`GET payments/{number}`."""
+
+    def get(self, request: Request, number: str) -> Response:
+        return Response(payment_fields(self.find_payment(request, number)))
+
+
+class QueryView(ShopperView):
+    """`POST payments/{number}/query`: ask the channel now."""
+
+    def post(self, request: Request, number: str) -> Response:
+        payment = self.find_payment(request, number)
+        query_by_person(payment.number)
+        payment.refresh_from_db()
+        return Response(payment_fields(payment))
+
+
+def payment_fields(payment: Payment) -> dict[str, Any]:
+    """A payment as the API shows it. The action is shown while it can be used."""
+    return {
+        "number": payment.number,
+        "order": payment.order.number,
+        "channel": payment.channel,
+        "scene": payment.scene,
+        "status": payment.status,
+        "amount": payment.amount,
+        "currency": payment.currency,
+        "action": payment.action if payment.is_live else None,
+        "expires_at": payment.expires_at.isoformat(),
+    }
+
+
+def refund_fields(refund: Refund) -> dict[str, Any]:
+    """A refund as the API shows it."""
+    payment = refund.receipt.payment
+    return {
+        "number": refund.number,
+        "payment": payment.number if payment else None,
+        "status": refund.status,
+        "amount": refund.amount,
+        "currency": refund.receipt.currency,
+        "reason": refund.reason,
+    }
+
+
+# ---- the status, which may wait ------------------------------------------------------------------------------------
+
+
+async def order_status(request: HttpRequest, number: str) -> HttpResponse:
+    """`GET orders/{number}/status?since={version}&wait={s}`: at once, or as soon as the version differs from `since`.
+
+    Outside DRF, because it waits without holding a database connection.
+    """
+    if request.method != "GET":
+        return answer(Problem(status=405, code="method_not_allowed", detail="Only GET is offered here."))
+    try:
+        since, wait_s = _whole(request, "since", most=2**31), _whole(request, "wait", most=MAX_WAIT_S)
+        state = await _read(request, number)
+        give_up = time.monotonic() + (wait_s or 0)
+        while state.version == since and (left_s := give_up - time.monotonic()) > 0:
+            await asyncio.sleep(min(READ_EVERY_S, left_s))
+            state = await _read(request, number)
+    except ValueError as error:
+        return answer(Problem(status=400, code="invalid", detail=str(error)))
+    except OrderNotFound:
+        return answer(Problem(status=404, code="not_found", detail="There is no such order."))
+    except BUSY:
+        return answer(busy())
+    return JsonResponse(state.as_json())
+
+
+def _whole(request: HttpRequest, name: str, *, most: int) -> int | None:
+    text = request.GET.get(name, "")
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and int(text) <= most):
+        raise ValueError(f"{name} must be a whole number up to {most}.")
+    return int(text)
+
+
+@sync_to_async
+def _read(request: HttpRequest, number: str) -> OrderState:
+    try:
+        return read_state(find_order_for(request, number))
+    finally:
+        if settings.DB_POOL:
+            connection.close()  # back to the pool while this call waits
+
+
+def find_order_for(request: HttpRequest, number: str) -> Order:
+    """The order, for the token, session or staff member of this request. Raises OrderNotFound."""
+    user = getattr(request, "user", None)
+    return find_order(
+        number,
+        token=bearer_token(request),
+        session=request.session,
+        is_staff=bool(user and user.is_active and user.is_staff),
+    )

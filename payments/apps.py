@@ -1,0 +1,22 @@
+from django.apps import AppConfig
+
+# Moments after applying: 10, 20 and 30 s, then 1, 4, 9, … n² minutes. These are the gaps between them.
+QUERY_GAPS_S = (10, 10, 10, 30, *(60 * (2 * n - 1) for n in range(2, 41)))
+
+
+class PaymentsConfig(AppConfig):
+    name = "payments"
+
+    def ready(self) -> None:
+        from payments import checks  # noqa: F401
+        from shop import alarms
+
+        alarms.register("query_payment", handler="payments.querying.query_by_alarm", gaps_s=QUERY_GAPS_S)
+        alarms.register("expire_order", handler="payments.ending.expire_by_alarm", gaps_s=(15, 30, 60, 300))
+        alarms.register("take_callback", handler="payments.callbacks.take_by_alarm", gaps_s=(5, 15, 40, 3600))
+        alarms.register(
+            "follow_up", handler="payments.following.follow_up_by_alarm", gaps_s=(10, 30, 60, 300)
+        )
+        alarms.register(
+            "send_refund", handler="payments.refunding.send_by_alarm", gaps_s=(10, 20, 30, 60, 300, 900, 3600)
+        )

@@ -1,0 +1,155 @@
+"""Taking callbacks: verify the raw bytes, keep the message and settle in one commit, then acknowledge.
+
+Never acknowledge before a commit. A message that does not verify is refused in the channel's own way and leaves nothing
+but a log line.
+"""
+
+from datetime import timedelta
+
+import structlog
+from django.db.models import Subquery
+from django.db.models.functions import Now
+
+from payments.cases import open_case
+from payments.channels.base import (
+    CallbackMessage,
+    CallbackReply,
+    Channel,
+    NotGenuine,
+    Outcome,
+    PaymentReport,
+    RawCallback,
+    RefundReport,
+    Report,
+    report_from_json,
+    report_to_json,
+)
+from payments.channels.registry import get_channel
+from payments.errors import PaymentNotFound
+from payments.models import Callback, Case, Payment, Refund
+from payments.querying import query_payment
+from payments.settling import settle_payment, settle_refund, settle_unmatched
+from payments.statuses import PaymentStatus
+from shop.alarms import Claim, remove_alarms, send_message, set_alarm
+from shop.models import Source
+from shop.transactions import transactional
+
+log = structlog.get_logger("nodrop.callbacks")
+
+TAKE_CALLBACK = "take_callback"
+# A genuine message is a few kilobytes in every channel.
+MAX_BODY_BYTES = 64 * 1024
+# A callback may come before our own row is committed; after this long, money without a payment becomes a case.
+UNMATCHED_AFTER = timedelta(minutes=1)
+TRY_AGAIN_S = 5
+# What is kept of a message's headers: enough to verify it again.
+KEPT_HEADERS = ("content-type", "wechatpay-")
+
+
+def take_callback(channel_name: str, raw: RawCallback) -> CallbackReply:
+    """Take one message of a channel and say what to answer. Raises UnknownChannel, and database errors before a commit."""
+    channel = get_channel(channel_name)
+    try:
+        message = channel.read_callback(raw)
+    except NotGenuine as error:
+        log.warning("callback refused", channel=channel_name, reason=error.reason, size=len(raw.body))
+        return channel.refuse_callback(error.reason)
+    if not _is_known(channel, message):
+        _take(channel, message, raw)
+    return channel.acknowledge()
+
+
+def take_by_alarm(claim: Claim) -> None:
+    """Take a kept message that could not be settled when it came."""
+    kept = Callback.objects.filter(pk=int(claim.subject), taken_at__isnull=True).first()
+    if kept is None:
+        remove_alarms([TAKE_CALLBACK], claim.subject)
+        return
+    if get_channel(kept.channel).confirms_callbacks_by_query:
+        _confirm(kept)
+    _take_kept(kept.pk)
+
+
+def _is_known(channel: Channel, message: CallbackMessage) -> bool:
+    """A repeat of a settled success costs this one read, without a lock."""
+    report = message.report
+    if not isinstance(report, PaymentReport) or report.outcome is not Outcome.SUCCEEDED:
+        return False
+    return Payment.objects.filter(
+        number=report.number,
+        channel=channel.name,
+        status=PaymentStatus.PAID,
+        channel_number=report.channel_number,
+    ).exists()
+
+
+@transactional
+def _take(channel: Channel, message: CallbackMessage, raw: RawCallback) -> None:
+    kept = _keep(channel, message, raw)
+    if kept.taken_at is not None:
+        return
+    if not channel.confirms_callbacks_by_query and _settle(channel.name, message.report):
+        _mark_taken(kept)
+        return
+    set_alarm(TAKE_CALLBACK, str(kept.pk), in_s=TRY_AGAIN_S)
+    send_message(TAKE_CALLBACK, str(kept.pk))
+
+
+def _keep(channel: Channel, message: CallbackMessage, raw: RawCallback) -> Callback:
+    """One row per message; a rival with the same message waits here until the first has committed."""
+    row = Callback(
+        channel=channel.name,
+        message_id=message.message_id,
+        kind=message.kind,
+        number=message.report.number,
+        headers={name: value for name, value in raw.headers.items() if name.startswith(KEPT_HEADERS)},
+        body=raw.body,
+        report=report_to_json(message.report),
+    )
+    Callback.objects.bulk_create([row], ignore_conflicts=True)
+    return Callback.objects.select_for_update().get(channel=channel.name, message_id=message.message_id)
+
+
+def _settle(channel_name: str, report: Report) -> bool:
+    """Settle by the message itself; False when it names nothing of ours (yet)."""
+    try:
+        if isinstance(report, RefundReport):
+            settle_refund(report, channel=channel_name, source=Source.CALLBACK)
+        else:
+            settle_payment(report, channel=channel_name, source=Source.CALLBACK)
+    except (PaymentNotFound, Refund.DoesNotExist):
+        return False
+    return True
+
+
+def _confirm(kept: Callback) -> None:
+    """Ask the channel itself about what the message names, if it is ours. Settles on the way."""
+    if Payment.objects.filter(number=kept.number, channel=kept.channel).exists():
+        query_payment(kept.number)
+
+
+@transactional
+def _take_kept(pk: int) -> None:
+    kept = Callback.objects.select_for_update().annotate(now=Now()).get(pk=pk)
+    if kept.taken_at is not None:
+        return
+    report = report_from_json(kept.report)
+    if not _settle(kept.channel, report):
+        if kept.now - kept.received_at < UNMATCHED_AFTER:
+            return
+        _give_a_home(kept, report)
+    _mark_taken(kept)
+
+
+def _give_a_home(kept: Callback, report: Report) -> None:
+    """It named nothing of ours for a minute: its money gets a receipt, and a person decides."""
+    if isinstance(report, PaymentReport) and report.outcome is Outcome.SUCCEEDED:
+        settle_unmatched(report, channel=kept.channel, source=Source.CALLBACK)
+        return
+    open_case(Case.Kind.UNMATCHED, kept.message_id, order=None, evidence={"callback": kept.pk, **kept.report})
+
+
+def _mark_taken(kept: Callback) -> None:
+    payment = Payment.objects.filter(number=kept.number, channel=kept.channel).only("pk")
+    Callback.objects.filter(pk=kept.pk).update(taken_at=Now(), payment=Subquery(payment.values("pk")))
+    remove_alarms([TAKE_CALLBACK], str(kept.pk))

@@ -1,0 +1,104 @@
+"""Ending an order without money: the shopper gives up, or its time is over.
+
+Close at the channel, ask, then decide; never by the clock alone. What cannot be closed stays watched, and the order's
+goods go back on the shelf all the same: money that still comes is late and goes back.
+"""
+
+import structlog
+
+from orders.moves import EXPIRE_ORDER, LockedOrder, close_order, lock_order
+from orders.statuses import CloseReason, OrderStatus
+from payments.cases import has_open_mismatch
+from payments.channels.base import Outcome
+from payments.channels.registry import get_channel
+from payments.errors import OrderIsPaid, PaymentConfirming
+from payments.models import Payment
+from payments.moves import supersede_payment
+from payments.querying import close_payment, query_payment
+from payments.statuses import PaymentStatus
+from shop.alarms import Claim, remove_alarms, set_alarm
+from shop.events import record
+from shop.models import Source
+from shop.transactions import transactional
+
+log = structlog.get_logger("nodrop.ending")
+
+RETRY_AFTER_S = 5
+
+
+def cancel_order(number: str, *, source: Source = Source.SHOPPER, actor: str = "") -> None:
+    """Close an unpaid order because its shopper gave it up. A closed one stays as it is.
+
+    Raises OrderNotFound, OrderIsPaid, PaymentConfirming. Never inside a transaction.
+    """
+    _end(number, CloseReason.CANCELLED, source=source, actor=actor)
+
+
+def expire_by_alarm(claim: Claim) -> None:
+    """Close an order whose time is over. While a channel does not answer, the alarm comes again."""
+    if not _is_due(claim.subject):
+        return
+    try:
+        _end(claim.subject, CloseReason.EXPIRED, source=Source.SYSTEM, actor="")
+    except OrderIsPaid:
+        remove_alarms([EXPIRE_ORDER], claim.subject)
+    except PaymentConfirming:
+        log.info("expiry waits for the channel", order=claim.subject)
+
+
+@transactional
+def _is_due(number: str) -> bool:
+    order = lock_order(number)
+    if order.status != OrderStatus.UNPAID:
+        remove_alarms([EXPIRE_ORDER], number)
+        return False
+    if order.expires_at > order.now:
+        set_alarm(EXPIRE_ORDER, number, at=order.expires_at)
+        return False
+    return True
+
+
+def _end(number: str, reason: CloseReason, *, source: Source, actor: str) -> None:
+    while (live := _live_payment(number)) is not None:
+        # Money of the wrong amount keeps the order open until a person has decided.
+        if _close(live) is Outcome.UNKNOWN or has_open_mismatch(live.order):
+            raise PaymentConfirming(number, retry_after_s=RETRY_AFTER_S)
+        _stop_waiting_for(live)
+    if not _close_order(number, reason, source=source, actor=actor):
+        _end(number, reason, source=source, actor=actor)
+
+
+def _live_payment(number: str) -> Payment | None:
+    live = Payment.objects.filter(
+        order__number=number, status=PaymentStatus.PAYING, superseded_at__isnull=True
+    )
+    return live.select_related("order").first()
+
+
+def _close(live: Payment) -> Outcome:
+    if get_channel(live.channel).can_close:
+        return close_payment(live)
+    return query_payment(live.number)[0]
+
+
+@transactional
+def _stop_waiting_for(live: Payment) -> None:
+    """What the channel could not close is superseded by nothing: it no longer holds the order up."""
+    order = lock_order(live.order.number)
+    payment = Payment.objects.select_for_update().get(pk=live.pk)
+    if payment.status == PaymentStatus.PAYING and payment.superseded_at is None:
+        supersede_payment(order, payment)
+
+
+@transactional
+def _close_order(number: str, reason: CloseReason, *, source: Source, actor: str) -> bool:
+    """Close the order; False when a new attempt has begun meanwhile. Raises OrderIsPaid."""
+    order: LockedOrder = lock_order(number)
+    if order.status == OrderStatus.CLOSED:
+        return True
+    if order.status != OrderStatus.UNPAID:
+        raise OrderIsPaid(number)
+    if _live_payment(number) is not None:
+        return False
+    record([close_order(order, reason, source=source, actor=actor)])
+    return True

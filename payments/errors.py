@@ -1,0 +1,72 @@
+"""What may go wrong with a payment. Late and repeated news from a channel are answers, not errors.
+
+PaymentError
+├── PaymentNotFound        no such payment, or not this person's (404)
+├── OrderIsPaid            nothing left to pay or to cancel (409 order_paid)
+├── OrderIsClosed          too late (409 order_closed)
+├── PaymentConfirming      an earlier attempt must be decided first (409, Retry-After)
+├── NotOffered             channel, scene and currency do not go together (400)
+├── ChannelUnavailable     the channel could not be reached, or refused (503)
+├── AskedTooOften          the channel was asked a moment ago (429)
+└── IllegalPaymentMove     a bug: the table has no such move
+"""
+
+
+class PaymentError(Exception):
+    """Base of all."""
+
+
+class PaymentNotFound(PaymentError):
+    """Foreign and missing look the same."""
+
+
+class OrderIsPaid(PaymentError):
+    """The order has been paid."""
+
+
+class OrderIsClosed(PaymentError):
+    """The order is closed and takes no payment."""
+
+
+class PaymentConfirming(PaymentError):
+    """An attempt of this order may still turn out paid. Ask again after `retry_after_s`.
+
+    `may_supersede`: the shopper may choose to go on all the same.
+    """
+
+    def __init__(self, number: str, *, retry_after_s: int, may_supersede: bool = False) -> None:
+        super().__init__("An earlier payment of this order is being confirmed.")
+        self.number = number
+        self.retry_after_s = retry_after_s
+        self.may_supersede = may_supersede
+
+
+class NotOffered(PaymentError):
+    """`field`: channel or scene."""
+
+    def __init__(self, message: str, *, field: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class ChannelUnavailable(PaymentError):
+    """`channel` cannot take a payment now. Nothing was charged."""
+
+    def __init__(self, channel: str) -> None:
+        super().__init__(f"{channel} cannot take a payment at the moment. Nothing was charged.")
+        self.channel = channel
+
+
+class AskedTooOften(PaymentError):
+    """Ask again after `retry_after_s`."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__("The channel was asked a moment ago.")
+        self.retry_after_s = retry_after_s
+
+
+class IllegalPaymentMove(PaymentError):
+    """The status table has no such move."""
+
+    def __init__(self, number: str, from_status: str, to_status: str) -> None:
+        super().__init__(f"{number} cannot go from {from_status} to {to_status}")

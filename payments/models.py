@@ -1,0 +1,218 @@
+"""Payments, receipts, refunds, callbacks and cases. Amounts are integers in the currency's minor unit.
+
+Only `payments.moves` writes a status. What must never be, the database refuses: see the constraints.
+"""
+
+from datetime import datetime
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from orders.models import CURRENCY_CHOICES, Order
+from payments.statuses import PaymentStatus, ReceiptClass, RefundStatus
+from shop.models import Source
+from shop.money import for_people
+from shop.numbers import new_payment_number, new_refund_number
+
+CHANNEL_CHOICES = [(name, name) for name in ("wechat", "alipay", "unionpay", "paypal", "boleto")]
+SCENE_CHOICES = [(name, name) for name in ("qr", "page", "wap", "app", "voucher")]
+
+
+class Payment(models.Model):
+    """One attempt to pay one order through one channel. *Live* while it may still take money."""
+
+    number = models.CharField(max_length=32, unique=True, default=new_payment_number, editable=False)
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="payments")
+    channel = models.CharField(max_length=10, choices=CHANNEL_CHOICES)
+    scene = models.CharField(max_length=10, choices=SCENE_CHOICES)
+    status = models.CharField(max_length=10, choices=PaymentStatus.choices)
+    amount = models.PositiveBigIntegerField(help_text="minor units")
+    currency = models.CharField(max_length=3, choices=CURRENCY_CHOICES)
+    # Everything the create call carries, so that a repeat sends the very same content.
+    request = models.JSONField()
+    # What the shopper does next; None until the channel has answered.
+    action = models.JSONField(null=True, blank=True)
+    channel_number = models.CharField(max_length=64, blank=True)
+    expires_at = models.DateTimeField()
+    # After this moment the channel takes no money for this payment, margin included.
+    dead_at = models.DateTimeField()
+    # While it runs, somebody is making the create call; afterwards another may go on.
+    lease_until = models.DateTimeField()
+    # Another attempt took its place, but it may still take money and stays watched.
+    superseded_at = models.DateTimeField(null=True, blank=True)
+    # Since when a close of ours has had no believable answer: what `payment_confirming` is measured by.
+    unsure_since = models.DateTimeField(null=True, blank=True)
+    queried_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+    # The database's clock, where the query that read the row asked for it.
+    now: datetime
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["order"],
+                condition=Q(status=PaymentStatus.PAYING, superseded_at__isnull=True),
+                name="one_live_payment_per_order",
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=[*PaymentStatus.values[1:]]), name="payment_is_never_seen_unpaid"
+            ),
+            models.CheckConstraint(condition=Q(amount__gte=1), name="payment_has_an_amount"),
+        ]
+
+    def __str__(self) -> str:
+        return self.number
+
+    @property
+    def amount_text(self) -> str:
+        return for_people(self.amount, self.currency)
+
+    @property
+    def is_live(self) -> bool:
+        return self.status == PaymentStatus.PAYING
+
+
+class Receipt(models.Model):
+    """One trade that a channel says was paid. Every cent a channel took for us is in exactly one."""
+
+    channel = models.CharField(max_length=10, choices=CHANNEL_CHOICES)
+    channel_number = models.CharField(max_length=64)
+    # As the channel named it: ours, or whatever an unmatched trade carries.
+    number = models.CharField(max_length=64)
+    payment = models.ForeignKey(
+        Payment, on_delete=models.PROTECT, related_name="receipts", null=True, blank=True
+    )
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="receipts", null=True, blank=True)
+    receipt_class = models.CharField(max_length=10, choices=ReceiptClass.choices)
+    amount = models.BigIntegerField(help_text="minor units, as reported")
+    currency = models.CharField(max_length=3, help_text="as reported")
+    source = models.CharField(max_length=10, choices=Source.choices)
+    paid_at = models.DateTimeField(null=True, blank=True, help_text="as reported")
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["channel", "channel_number"], name="one_receipt_per_trade"),
+            models.CheckConstraint(condition=~Q(channel_number=""), name="receipt_names_its_trade"),
+            models.UniqueConstraint(
+                fields=["order"],
+                condition=Q(receipt_class=ReceiptClass.SETTLED),
+                name="one_settled_receipt_per_order",
+            ),
+            models.CheckConstraint(
+                condition=Q(receipt_class=ReceiptClass.UNMATCHED, payment__isnull=True, order__isnull=True)
+                | Q(payment__isnull=False, order__isnull=False) & ~Q(receipt_class=ReceiptClass.UNMATCHED),
+                name="unmatched_receipt_has_no_payment",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.channel} {self.channel_number}"
+
+    @property
+    def amount_text(self) -> str:
+        return for_people(self.amount, self.currency) if self.currency else str(self.amount)
+
+
+class Refund(models.Model):
+    """One attempt to give back a part of a receipt. Its number is made once and never anew while it is not final."""
+
+    class Kind(models.TextChoices):
+        AUTOMATIC = "AUTOMATIC", "Surplus or late money"
+        ASKED = "ASKED", "Asked for"
+        CONSOLE = "CONSOLE", "Made in the channel's own console"
+
+    number = models.CharField(max_length=32, unique=True, default=new_refund_number, editable=False)
+    receipt = models.ForeignKey(Receipt, on_delete=models.PROTECT, related_name="refunds")
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    status = models.CharField(max_length=20, choices=RefundStatus.choices)
+    amount = models.PositiveBigIntegerField(help_text="minor units")
+    reason = models.CharField(max_length=80)
+    channel_number = models.CharField(max_length=64, blank=True)
+    # Set before the first call: from then on the channel is asked before anything is sent again.
+    sent_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.CheckConstraint(condition=Q(amount__gte=1), name="refund_has_an_amount"),
+            models.CheckConstraint(
+                condition=Q(status__in=RefundStatus.values), name="refund_status_is_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.number
+
+    @property
+    def amount_text(self) -> str:
+        return for_people(self.amount, self.receipt.currency)
+
+
+class Callback(models.Model):
+    """A verified message of a channel, kept once as it came. `taken_at` says that its news has been settled."""
+
+    channel = models.CharField(max_length=10, choices=CHANNEL_CHOICES)
+    message_id = models.CharField(max_length=128)
+    kind = models.CharField(max_length=64)
+    # Our number as the message names it; the payment may not be there (yet).
+    number = models.CharField(max_length=64)
+    payment = models.ForeignKey(
+        Payment, on_delete=models.PROTECT, related_name="callbacks", null=True, blank=True
+    )
+    headers = models.JSONField(default=dict)
+    body = models.BinaryField()
+    # What the message reports, in our words: a message is verified once, when it comes, and its time window passes.
+    report = models.JSONField()
+    received_at = models.DateTimeField(db_default=Now())
+    taken_at = models.DateTimeField(null=True, blank=True)
+    # The database's clock, where the query that read the row asked for it.
+    now: datetime
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [models.UniqueConstraint(fields=["channel", "message_id"], name="one_row_per_message")]
+        indexes = [models.Index(fields=["number"], name="callback_of_number")]
+
+    def __str__(self) -> str:
+        return f"{self.channel} {self.message_id}"
+
+
+class Case(models.Model):
+    """What a machine cannot decide. The payment or refund keeps its true status meanwhile."""
+
+    class Kind(models.TextChoices):
+        MISMATCH = "mismatch", "Amount or currency differ"
+        UNMATCHED = "unmatched", "Money for no payment of ours"
+        UNANSWERED = "unanswered", "The channel gave no answer until the last query"
+        REFUND = "refund", "A refund needs a person"
+        DISAGREES = "disagrees", "Order and receipts do not agree"
+        NO_ALARM = "no_alarm", "Something unfinished had no alarm"
+
+    kind = models.CharField(max_length=20, choices=Kind.choices)
+    subject = models.CharField(max_length=64, help_text="public number of what it is about")
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="cases", null=True, blank=True)
+    evidence = models.JSONField(default=dict)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True)
+    deadline = models.DateTimeField()
+    opened_at = models.DateTimeField(db_default=Now())
+    resolved_at = models.DateTimeField(null=True, blank=True)
+    resolution = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        ordering = ["deadline"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["kind", "subject"],
+                condition=Q(resolved_at__isnull=True),
+                name="one_open_case_per_subject",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.subject}"

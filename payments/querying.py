@@ -1,0 +1,104 @@
+"""Asking a channel about a payment, and asking it to close one: network first, then settle by its answer.
+
+Never inside a transaction. No answer changes nothing; the alarm asks again.
+"""
+
+from datetime import timedelta
+
+import structlog
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from payments.cases import open_case
+from payments.channels.base import Outcome
+from payments.channels.registry import get_channel
+from payments.errors import AskedTooOften, PaymentNotFound
+from payments.models import Case, Payment
+from payments.moves import QUERY_PAYMENT, mark_unsure
+from payments.settling import Settled, expire_payment, settle_payment
+from payments.statuses import PaymentStatus
+from shop.alarms import Claim, hasten, postpone, remove_alarms
+from shop.models import Source
+
+log = structlog.get_logger("nodrop.querying")
+
+# People may ask for one payment this often; the alarms ask on their own.
+ASK_AGAIN_AFTER_S = 3
+# After the last moment of the schedule an undecided payment is asked once a day.
+DAILY_S = 24 * 3600
+# While somebody waits for the outcome of an earlier attempt, it is asked this soon.
+SOON_S = 3
+UNPAID_YET = frozenset({Outcome.OPEN, Outcome.NOT_FOUND})
+
+
+def query_payment(number: str, *, source: Source = Source.QUERY) -> tuple[Outcome, Settled]:
+    """Ask the channel about one payment and settle by its answer. Raises PaymentNotFound.
+
+    A verified *open* or *not found* that was asked for after `dead_at` ends the attempt.
+    """
+    payment = _read(number)
+    was_dead = payment.now > payment.dead_at
+    report = get_channel(payment.channel).query(number)
+    settled = settle_payment(report, channel=payment.channel, source=source)
+    if report.outcome in UNPAID_YET and was_dead:
+        settled = expire_payment(number, channel=payment.channel, source=source)
+    log.info(
+        "queried",
+        payment=number,
+        order=payment.order.number,
+        channel=payment.channel,
+        outcome=str(report.outcome),
+        settled=str(settled),
+    )
+    return report.outcome, settled
+
+
+def query_by_person(number: str) -> Settled:
+    """As a shopper or staff asks: at most once every few seconds. Raises AskedTooOften, PaymentNotFound."""
+    long_ago = Q(queried_at__isnull=True) | Q(queried_at__lt=Now() - timedelta(seconds=ASK_AGAIN_AFTER_S))
+    if not Payment.objects.filter(long_ago, number=number).update(queried_at=Now()):
+        if not Payment.objects.filter(number=number).exists():
+            raise PaymentNotFound(number)
+        raise AskedTooOften(ASK_AGAIN_AFTER_S)
+    return query_payment(number)[1]
+
+
+def query_by_alarm(claim: Claim) -> None:
+    """One try of the query alarm. The last one that stays without an answer opens a case, then once a day."""
+    payment = _read(claim.subject)
+    if payment.status != PaymentStatus.PAYING:
+        remove_alarms([QUERY_PAYMENT], claim.subject)
+        return
+    outcome, _ = query_payment(claim.subject)
+    if not claim.is_last:
+        return
+    payment = _read(claim.subject)
+    if payment.status != PaymentStatus.PAYING:
+        return
+    if outcome is Outcome.UNKNOWN:
+        evidence = {"channel": payment.channel, "attempts": claim.attempt}
+        open_case(Case.Kind.UNANSWERED, payment.number, order=payment.order, evidence=evidence)
+    postpone(QUERY_PAYMENT, payment.number, by_s=DAILY_S)
+
+
+def close_payment(payment: Payment) -> Outcome:
+    """Ask the channel to take no money for this payment any more and settle by its answer.
+
+    CLOSED: done. SUCCEEDED: it was paid and is settled. NOT_FOUND: the channel cannot close what it does not know
+    (yet). UNKNOWN: no believable answer; the payment is marked and asked about soon.
+    """
+    adapter = get_channel(payment.channel)
+    report = adapter.close(payment.number)
+    settle_payment(report, channel=payment.channel, source=Source.RESPONSE)
+    if report.outcome is Outcome.UNKNOWN:
+        mark_unsure(payment)
+        hasten(QUERY_PAYMENT, payment.number, in_s=SOON_S)
+    return report.outcome
+
+
+def _read(number: str) -> Payment:
+    found = Payment.objects.select_related("order").annotate(now=Now())
+    payment = found.filter(number=number).first()
+    if payment is None:
+        raise PaymentNotFound(number)
+    return payment

@@ -1,0 +1,205 @@
+"""Settling: the one door through which money enters. Answers, callbacks, queries, statements and staff all come here.
+
+One fact, one transaction: receipt, payment, order, stock, event and what must follow are committed together or not at
+all. Nothing here calls a channel.
+"""
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+import structlog
+
+from orders.models import Order
+from orders.moves import LockedOrder, mark_paid, reopen_order, touch_order
+from orders.statuses import PAID, CloseReason, OrderStatus
+from payments.cases import open_case
+from payments.channels.base import PaymentReport, RefundReport
+from payments.models import Case, Payment, Receipt, Refund
+from payments.moves import lock_payment, lock_refund, move_payment, move_refund, open_refund
+from payments.statuses import PAYMENT_DEEDS, REFUND_ENDS, Deed, PaymentStatus, ReceiptClass, RefundStatus
+from shop.alarms import send_message, set_alarm
+from shop.events import Change, record
+from shop.models import Source
+from shop.transactions import transactional
+
+log = structlog.get_logger("nodrop.settling")
+
+FOLLOW_UP = "follow_up"
+# Money that comes this long after an order expired may still have what it paid for, if the goods are there.
+REOPEN_WITHIN = timedelta(hours=24)
+
+
+class Settled(StrEnum):
+    """What became of one piece of news."""
+
+    MOVED = "moved"
+    REPEATED = "repeated"  # known already
+    STALE = "stale"  # says nothing new
+    REVIEW = "review"  # a case was opened
+
+
+@transactional
+def settle_payment(report: PaymentReport, *, channel: str, source: Source, actor: str = "") -> Settled:
+    """Settle one payment by what its `channel` said. `report.amount_minor` as reported.
+
+    Joins an open transaction or makes its own; locks order, then payment. Late and repeated reports are answers, not
+    errors. Raises PaymentNotFound.
+    """
+    order, payment = lock_payment(report.number, channel=channel)
+    deed = PAYMENT_DEEDS[PaymentStatus(payment.status), report.outcome]
+    if deed in (Deed.PAY, Deed.REPEAT):
+        return _take_money(order, payment, report, source=source, actor=actor)
+    if deed is Deed.KEEP:
+        return Settled.STALE
+    return _end(order, payment, report, deed, source=source, actor=actor)
+
+
+@transactional
+def expire_payment(number: str, *, channel: str, source: Source) -> Settled:
+    """End an attempt that its channel, asked after `dead_at`, does not know as paid. Opens no case."""
+    order, payment = lock_payment(number, channel=channel)
+    if payment.status != PaymentStatus.PAYING or order.now <= payment.dead_at:
+        return Settled.STALE
+    record([move_payment(payment, PaymentStatus.CLOSED, source=source, note={"expired": True})])
+    touch_order(order)
+    return Settled.MOVED
+
+
+@transactional
+def settle_unmatched(report: PaymentReport, *, channel: str, source: Source) -> Settled:
+    """Give money that names no payment of ours a home and a case."""
+    receipt, is_new = Receipt.objects.get_or_create(
+        channel=channel,
+        channel_number=report.channel_number,
+        defaults=_facts(report, source) | {"receipt_class": ReceiptClass.UNMATCHED},
+    )
+    if not is_new:
+        return Settled.REPEATED
+    open_case(Case.Kind.UNMATCHED, receipt.channel_number, order=None, evidence=_evidence(report, source))
+    return Settled.REVIEW
+
+
+@transactional
+def settle_refund(report: RefundReport, *, channel: str, source: Source) -> Settled:
+    """Settle one refund by what its `channel` said. Raises Refund.DoesNotExist for a number that is not ours."""
+    order, refund = lock_refund(report.number, channel=channel)
+    if refund.status != RefundStatus.REFUNDING:
+        return Settled.REPEATED
+    if report.needs_person:
+        open_case(Case.Kind.REFUND, refund.number, order=order, evidence={"code": report.code})
+        return Settled.REVIEW
+    end = REFUND_ENDS.get(report.outcome)
+    if end is None:
+        return Settled.STALE
+    refund.channel_number = report.channel_number or refund.channel_number
+    record([move_refund(refund, end, source=source, note={"code": report.code})])
+    touch_order(order)
+    if end is RefundStatus.FAILED:
+        open_case(Case.Kind.REFUND, refund.number, order=order, evidence={"code": report.code})
+    return Settled.MOVED
+
+
+# ---- the staircase of money --------------------------------------------------------------------------------------
+
+
+def _take_money(
+    order: LockedOrder, payment: Payment, report: PaymentReport, *, source: Source, actor: str
+) -> Settled:
+    known = Receipt.objects.filter(channel=payment.channel, channel_number=report.channel_number).first()
+    if known is not None and known.receipt_class != ReceiptClass.UNMATCHED:
+        return Settled.REPEATED
+    receipt = known or Receipt(channel=payment.channel, channel_number=report.channel_number)
+    receipt.payment, receipt.order = payment, order
+    for name, value in _facts(report, source).items():
+        setattr(receipt, name, value)
+    if (report.amount_minor, report.currency) != (payment.amount, payment.currency):
+        return _set_aside(order, payment, receipt, report, source)
+
+    # From here it must succeed.
+    changes: list[Change] = []
+    if payment.status != PaymentStatus.PAID:
+        paid = {"channel_number": report.channel_number, "unsure_since": None}
+        changes.append(move_payment(payment, PaymentStatus.PAID, source=source, actor=actor, **paid))
+    moved = _pay_order(order, source=source, actor=actor)
+    if moved is not None:
+        receipt.receipt_class = ReceiptClass.SETTLED
+        changes.append(moved)
+    else:
+        receipt.receipt_class = ReceiptClass.SURPLUS if order.status in PAID else ReceiptClass.LATE
+        touch_order(order)
+    receipt.save()
+    record(changes)
+    if moved is None:
+        _give_back(receipt)
+    set_alarm(FOLLOW_UP, order.number, in_s=0)
+    send_message(FOLLOW_UP, order.number)
+    return Settled.MOVED
+
+
+def _pay_order(order: LockedOrder, *, source: Source, actor: str) -> Change | None:
+    """The order's own move when this money pays it; None when it is surplus or late."""
+    if order.status == OrderStatus.UNPAID:
+        return mark_paid(order, source=source, actor=actor)
+    if order.status == OrderStatus.CLOSED and _may_reopen(order):
+        return reopen_order(order, source=source, actor=actor)
+    return None
+
+
+def _may_reopen(order: LockedOrder) -> bool:
+    if order.close_reason != CloseReason.EXPIRED or order.closed_at is None:
+        return False
+    if order.now - order.closed_at >= REOPEN_WITHIN:
+        return False
+    # Whoever ordered and paid the same again meanwhile wants it once.
+    newer = Order.objects.filter(content_hash=order.content_hash, created_at__gt=order.created_at)
+    return not newer.filter(status__in=PAID).exists()
+
+
+def _set_aside(
+    order: LockedOrder, payment: Payment, receipt: Receipt, report: PaymentReport, source: Source
+) -> Settled:
+    """The amount or the currency is not what we asked for: the order stays as it is and a person decides."""
+    receipt.receipt_class = ReceiptClass.MISMATCH
+    receipt.save()
+    evidence = _evidence(report, source) | {"expected": payment.amount, "expected_currency": payment.currency}
+    open_case(Case.Kind.MISMATCH, payment.number, order=order, evidence=evidence)
+    touch_order(order)
+    return Settled.REVIEW
+
+
+def _give_back(receipt: Receipt) -> None:
+    reason = "paid twice" if receipt.receipt_class == ReceiptClass.SURPLUS else "paid after the order closed"
+    open_refund(
+        receipt, kind=Refund.Kind.AUTOMATIC, amount=receipt.amount, reason=reason, source=Source.SYSTEM
+    )
+
+
+def _end(
+    order: LockedOrder, payment: Payment, report: PaymentReport, deed: Deed, *, source: Source, actor: str
+) -> Settled:
+    to = PaymentStatus.CLOSED if deed is Deed.CLOSE else PaymentStatus.FAILED
+    record([move_payment(payment, to, source=source, actor=actor, note={"code": report.code})])
+    touch_order(order)
+    return Settled.MOVED
+
+
+def _facts(report: PaymentReport, source: Source) -> dict[str, Any]:
+    return {
+        "number": report.number,
+        "amount": report.amount_minor or 0,
+        "currency": report.currency,
+        "source": source,
+        "paid_at": report.paid_at,
+    }
+
+
+def _evidence(report: PaymentReport, source: Source) -> dict[str, Any]:
+    return {
+        "source": str(source),
+        "number": report.number,
+        "channel_number": report.channel_number,
+        "amount": report.amount_minor,
+        "currency": report.currency,
+        "code": report.code,
+    }

@@ -1,0 +1,129 @@
+"""What a person is told about an order: one state in words, never "unpaid" while money may be on its way."""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from orders.models import Order
+from orders.statuses import PAID, CloseReason, OrderStatus
+from payments.cases import has_open_mismatch
+from payments.models import Payment, Receipt, Refund
+from payments.statuses import PaymentStatus, ReceiptClass, RefundStatus
+
+
+class Mood(StrEnum):
+    """How a page shows a state: see the four mood colours of the stylesheet."""
+
+    QUIET = "quiet"
+    WAITING = "waiting"
+    DONE = "done"
+    BACK = "back"
+    WRONG = "wrong"
+
+
+class Situation(StrEnum):
+    """Where the order's money stands, as its shopper sees it."""
+
+    TO_PAY = "to_pay"  # nothing was started
+    WAITING = "waiting"  # an attempt is open: scan and pay
+    CONFIRMING = "confirming"  # an attempt may have been paid
+    REVIEWED = "reviewed"  # a person decides about money of a wrong amount
+    PAID = "paid"
+    SURPLUS = "surplus"  # paid, and a second payment is going back
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    LATE = "late"  # closed, and the money that came is going back
+    REFUSED = "refused"  # the channel refused the last attempt
+    REFUNDED = "refunded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderState:
+    """What the status call answers."""
+
+    number: str
+    status: str
+    payment_status: str | None
+    version: int
+
+    def as_json(self) -> dict[str, Any]:
+        """`{number, status, payment_status, version}`."""
+        return asdict(self)
+
+
+def read_state(order: Order) -> OrderState:
+    """The order's present state; one statement."""
+    payment = current_payment(order)
+    return OrderState(
+        number=order.number,
+        status=order.status,
+        payment_status=payment.status if payment else None,
+        version=order.version,
+    )
+
+
+def current_payment(order: Order) -> Payment | None:
+    """The attempt that matters most: the newest that was not superseded."""
+    payments = Payment.objects.filter(order=order, superseded_at__isnull=True)
+    return payments.order_by("-pk").first()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderView:
+    """Everything a page about an order needs."""
+
+    order: Order
+    payment: Payment | None
+    situation: Situation
+    returning: Refund | None
+    paid_by: str
+    paid_at: datetime | None
+
+
+def view_order(order: Order) -> OrderView:
+    """The order as its shopper sees it."""
+    payment = current_payment(order)
+    settled = Receipt.objects.filter(order=order, receipt_class=ReceiptClass.SETTLED).first()
+    returning = (
+        Refund.objects.filter(
+            receipt__order=order,
+            receipt__receipt_class__in=[ReceiptClass.SURPLUS, ReceiptClass.LATE],
+            status__in=[RefundStatus.REFUNDING, RefundStatus.REFUNDED],
+        )
+        .select_related("receipt")
+        .order_by("-pk")
+        .first()
+    )
+    return OrderView(
+        order=order,
+        payment=payment,
+        situation=_situation(order, payment, returning),
+        returning=returning,
+        paid_by=settled.channel if settled else "",
+        paid_at=(settled.paid_at or settled.created_at) if settled else None,
+    )
+
+
+def _situation(order: Order, payment: Payment | None, returning: Refund | None) -> Situation:
+    if order.status == OrderStatus.REFUNDED:
+        return Situation.REFUNDED
+    if order.status in PAID:
+        return Situation.SURPLUS if returning else Situation.PAID
+    if order.status == OrderStatus.CLOSED:
+        if returning:
+            return Situation.LATE
+        return Situation.EXPIRED if order.close_reason == CloseReason.EXPIRED else Situation.CANCELLED
+    if payment is None or payment.status == PaymentStatus.CLOSED:
+        return Situation.TO_PAY
+    if payment.status == PaymentStatus.FAILED:
+        return Situation.REFUSED
+    return _unpaid_situation(order, payment)
+
+
+def _unpaid_situation(order: Order, payment: Payment) -> Situation:
+    if has_open_mismatch(order):
+        return Situation.REVIEWED
+    if payment.action is None or payment.unsure_since is not None:
+        return Situation.CONFIRMING
+    return Situation.WAITING

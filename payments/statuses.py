@@ -1,0 +1,96 @@
+"""The statuses of payments and refunds, and what each word of a channel does to each of them.
+
+Every (status, outcome) pair stands here, also those that do nothing. Nobody else decides by a status.
+"""
+
+from enum import StrEnum
+
+from django.db.models import TextChoices
+
+from payments.channels.base import Outcome
+
+
+class PaymentStatus(TextChoices):
+    """One attempt through one channel. UNPAID exists only inside the transaction that goes on to PAYING."""
+
+    UNPAID = "UNPAID", "Unpaid"
+    PAYING = "PAYING", "Paying"
+    PAID = "PAID", "Paid"
+    CLOSED = "CLOSED", "Closed"
+    FAILED = "FAILED", "Failed"
+
+
+class RefundStatus(TextChoices):
+    PENDING_APPROVAL = "PENDING_APPROVAL", "Waiting for approval"
+    REFUNDING = "REFUNDING", "On its way"
+    REFUNDED = "REFUNDED", "Refunded"
+    FAILED = "FAILED", "Failed"
+    REJECTED = "REJECTED", "Rejected"
+
+
+class ReceiptClass(TextChoices):
+    """Where the money of one trade belongs. Channel successes are always the sum of the five."""
+
+    SETTLED = "settled", "Pays the order"
+    SURPLUS = "surplus", "The order was paid already"
+    LATE = "late", "The order was closed"
+    MISMATCH = "mismatch", "Amount or currency differ"
+    UNMATCHED = "unmatched", "No payment of ours"
+
+
+class Deed(StrEnum):
+    """What settling does about one word of a channel."""
+
+    KEEP = "keep"
+    PAY = "pay"
+    REPEAT = "repeat"  # paid already: look whether it is the same trade
+    CLOSE = "close"
+    FAIL = "fail"
+
+
+# CLOSED comes from the channel's word, or from `expired`: verified as unpaid after `dead_at` (see `querying`).
+PAYMENT_MOVES: dict[PaymentStatus, frozenset[PaymentStatus]] = {
+    PaymentStatus.UNPAID: frozenset({PaymentStatus.PAYING}),
+    PaymentStatus.PAYING: frozenset({PaymentStatus.PAID, PaymentStatus.CLOSED, PaymentStatus.FAILED}),
+    # A channel may find its money late; nothing ever leaves PAID.
+    PaymentStatus.CLOSED: frozenset({PaymentStatus.PAID}),
+    PaymentStatus.FAILED: frozenset({PaymentStatus.PAID}),
+    PaymentStatus.PAID: frozenset(),
+}
+
+PAYMENT_DEEDS: dict[tuple[PaymentStatus, Outcome], Deed] = {
+    (PaymentStatus.PAYING, Outcome.SUCCEEDED): Deed.PAY,
+    (PaymentStatus.PAYING, Outcome.APPROVED): Deed.KEEP,
+    (PaymentStatus.PAYING, Outcome.OPEN): Deed.KEEP,
+    (PaymentStatus.PAYING, Outcome.CLOSED): Deed.CLOSE,
+    (PaymentStatus.PAYING, Outcome.REFUSED): Deed.FAIL,
+    (PaymentStatus.PAYING, Outcome.NOT_FOUND): Deed.KEEP,
+    (PaymentStatus.PAYING, Outcome.UNKNOWN): Deed.KEEP,
+    (PaymentStatus.PAID, Outcome.SUCCEEDED): Deed.REPEAT,
+    (PaymentStatus.CLOSED, Outcome.SUCCEEDED): Deed.PAY,
+    (PaymentStatus.FAILED, Outcome.SUCCEEDED): Deed.PAY,
+    # A weaker word never undoes an end.
+    **{
+        (status, outcome): Deed.KEEP
+        for status in (PaymentStatus.PAID, PaymentStatus.CLOSED, PaymentStatus.FAILED)
+        for outcome in Outcome
+        if outcome is not Outcome.SUCCEEDED
+    },
+}
+
+REFUND_MOVES: dict[RefundStatus, frozenset[RefundStatus]] = {
+    RefundStatus.PENDING_APPROVAL: frozenset({RefundStatus.REFUNDING, RefundStatus.REJECTED}),
+    RefundStatus.REFUNDING: frozenset({RefundStatus.REFUNDED, RefundStatus.FAILED}),
+    RefundStatus.REFUNDED: frozenset(),
+    RefundStatus.FAILED: frozenset(),
+    RefundStatus.REJECTED: frozenset(),
+}
+
+# What a channel's word about a refund moves it to; the pairs that are not here leave it as it is.
+REFUND_ENDS: dict[Outcome, RefundStatus] = {
+    Outcome.SUCCEEDED: RefundStatus.REFUNDED,
+    Outcome.REFUSED: RefundStatus.FAILED,
+    Outcome.CLOSED: RefundStatus.FAILED,
+}
+# Money of these refunds is spoken for: their sum never exceeds the receipt.
+RESERVING = frozenset({RefundStatus.PENDING_APPROVAL, RefundStatus.REFUNDING, RefundStatus.REFUNDED})
