@@ -46,7 +46,7 @@ class ContactSerializer(StrictSerializer):
 
 
 class PlaceOrderSerializer(StrictSerializer):
-    items = ItemSerializer(many=True)  # type: ignore[assignment]
+    items = ItemSerializer(many=True)
     contact = ContactSerializer()
 
 

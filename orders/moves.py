@@ -9,12 +9,12 @@ from datetime import timedelta
 from typing import Any, NewType
 
 from django.db.models import Case, F, When
-from django.db.models.functions import Now
 
 from orders.errors import IllegalMove, OrderNotFound
 from orders.models import Order, OrderLine, Product
 from orders.statuses import MOVES, CloseReason, OrderStatus
 from shop.alarms import remove_alarms, set_alarm
+from shop.clock import WITH_NOW
 from shop.events import Change
 from shop.models import Source
 
@@ -30,7 +30,7 @@ LockedOrder = NewType("LockedOrder", Order)
 
 def lock_order(number: str) -> LockedOrder:
     """Take the row lock of the order and read it. Raises OrderNotFound. Must be inside a transaction."""
-    locked = Order.objects.select_for_update().annotate(now=Now()).filter(number=number).first()
+    locked = Order.objects.select_for_update().annotate(**WITH_NOW).filter(number=number).first()
     if locked is None:
         raise OrderNotFound(number)
     return LockedOrder(locked)

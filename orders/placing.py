@@ -11,13 +11,13 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import transaction
-from django.db.models.functions import Now
 
 from orders.errors import InvalidOrder, MixedCurrency, OutOfStock, UnknownProduct
 from orders.models import Order, OrderLine, Product
 from orders.moves import EXPIRE_ORDER, take_stock
 from orders.statuses import OrderStatus
 from shop.alarms import set_alarm
+from shop.clock import WITH_NOW
 from shop.events import Change, record
 from shop.models import Source
 
@@ -111,7 +111,7 @@ def _lock_wanted(wanted: dict[str, int]) -> list[Product]:
     # The ids are not known yet, so the lock names SKUs; it goes by ascending id like everywhere.
     products = list(
         Product.objects.select_for_update()
-        .annotate(now=Now())
+        .annotate(**WITH_NOW)
         .filter(sku__in=wanted, is_sold=True)
         .order_by("pk")
     )

@@ -31,6 +31,7 @@ from payments.querying import query_payment
 from payments.settling import settle_payment, settle_refund, settle_unmatched
 from payments.statuses import PaymentStatus
 from shop.alarms import Claim, remove_alarms, send_message, set_alarm
+from shop.clock import WITH_NOW
 from shop.models import Source
 from shop.transactions import transactional
 
@@ -130,7 +131,7 @@ def _confirm(kept: Callback) -> None:
 
 @transactional
 def _take_kept(pk: int) -> None:
-    kept = Callback.objects.select_for_update().annotate(now=Now()).get(pk=pk)
+    kept = Callback.objects.select_for_update().annotate(**WITH_NOW).get(pk=pk)
     if kept.taken_at is not None:
         return
     report = report_from_json(kept.report)

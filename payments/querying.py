@@ -18,6 +18,7 @@ from payments.moves import QUERY_PAYMENT, mark_unsure
 from payments.settling import Settled, expire_payment, settle_payment
 from payments.statuses import PaymentStatus
 from shop.alarms import Claim, hasten, postpone, remove_alarms
+from shop.clock import WITH_NOW
 from shop.models import Source
 
 log = structlog.get_logger("nodrop.querying")
@@ -97,7 +98,7 @@ def close_payment(payment: Payment) -> Outcome:
 
 
 def _read(number: str) -> Payment:
-    found = Payment.objects.select_related("order").annotate(now=Now())
+    found = Payment.objects.select_related("order").annotate(**WITH_NOW)
     payment = found.filter(number=number).first()
     if payment is None:
         raise PaymentNotFound(number)

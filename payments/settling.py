@@ -119,8 +119,16 @@ def _take_money(
     # From here it must succeed.
     changes: list[Change] = []
     if payment.status != PaymentStatus.PAID:
-        paid = {"channel_number": report.channel_number, "unsure_since": None}
-        changes.append(move_payment(payment, PaymentStatus.PAID, source=source, actor=actor, **paid))
+        changes.append(
+            move_payment(
+                payment,
+                PaymentStatus.PAID,
+                source=source,
+                actor=actor,
+                channel_number=report.channel_number,
+                unsure_since=None,
+            )
+        )
     moved = _pay_order(order, source=source, actor=actor)
     if moved is not None:
         receipt.receipt_class = ReceiptClass.SETTLED

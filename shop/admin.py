@@ -1,6 +1,5 @@
 """What every admin page of ours shares: rows about money can be read and acted upon, never edited."""
 
-
 from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest

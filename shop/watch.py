@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import psycopg
 import structlog
@@ -205,6 +206,6 @@ def keep_schedules() -> None:
     Schedule.objects.exclude(name__in=settings.SCHEDULES).delete()
 
 
-def _address() -> dict[str, object]:
+def _address() -> dict[str, Any]:
     params = connection.get_connection_params()
     return {name: params[name] for name in ("dbname", "user", "password", "host", "port") if name in params}

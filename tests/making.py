@@ -13,7 +13,9 @@ from payments.models import Payment
 from payments.moves import start_payment, store_action
 from shop.models import Event
 
-ANNA = Contact(name="Anna Lin", email="anna@example.com", phone="13800000000", address="1 Garden Road, Hangzhou")
+ANNA = Contact(
+    name="Anna Lin", email="anna@example.com", phone="13800000000", address="1 Garden Road, Hangzhou"
+)
 
 
 def make_product(sku: str = "tea", *, price: int = 12900, currency: str = "CNY", stock: int = 10) -> Product:

@@ -115,5 +115,3 @@ def test_the_database_refuses_two_live_payments():
     make_payment(order)
     with pytest.raises(IntegrityError), transaction.atomic():
         make_payment(order)
-
-

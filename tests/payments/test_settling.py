@@ -57,7 +57,11 @@ def test_paid_order_is_ready_for_shipment_with_one_settled_receipt_and_its_event
     order.refresh_from_db()
     receipt = Receipt.objects.get()
     assert order.status == OrderStatus.READY_FOR_SHIPMENT
-    assert (receipt.receipt_class, receipt.amount, receipt.order) == (ReceiptClass.SETTLED, order.amount, order)
+    assert (receipt.receipt_class, receipt.amount, receipt.order) == (
+        ReceiptClass.SETTLED,
+        order.amount,
+        order,
+    )
     assert steps(payment.number) == [("", "UNPAID"), ("UNPAID", "PAYING"), ("PAYING", "PAID")]
     assert steps(order.number) == [("", "UNPAID"), ("UNPAID", "READY_FOR_SHIPMENT")]
 
@@ -75,7 +79,9 @@ def test_second_report_of_the_same_trade_changes_nothing():
     assert len(steps(payment.number)) == 3
 
 
-@pytest.mark.parametrize("changed", [{"amount_minor": 1}, {"amount_minor": 999_999}, {"currency": "USD"}, {"amount_minor": None}])
+@pytest.mark.parametrize(
+    "changed", [{"amount_minor": 1}, {"amount_minor": 999_999}, {"currency": "USD"}, {"amount_minor": None}]
+)
 def test_another_amount_or_currency_is_set_aside_for_a_person(changed):
     order = make_order()
     payment = make_payment(order)
@@ -105,7 +111,11 @@ def test_second_success_of_an_order_is_surplus_and_goes_back_in_full():
         (first.pk, ReceiptClass.SURPLUS),
     ]
     refund = Refund.objects.get()
-    assert (refund.receipt.payment, refund.amount, refund.status) == (first, first.amount, RefundStatus.REFUNDING)
+    assert (refund.receipt.payment, refund.amount, refund.status) == (
+        first,
+        first.amount,
+        RefundStatus.REFUNDING,
+    )
     assert Alarm.objects.filter(kind="send_refund", subject=refund.number).exists()
 
 
