@@ -1,21 +1,49 @@
 """Real parts for every test: PostgreSQL and Redis, embedded unless an address is given, and the sandbox gateway."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
-
-from django.conf import settings
+from django.conf import settings as shop_settings
+from pytest_django.live_server_helper import LiveServer
 
 from shop import embedded
+from tests.sandbox_process import SandboxProcess, start_sandbox
 
-embedded.ensure_started_for(settings)
+embedded.ensure_started_for(shop_settings)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _redis_of_this_worker(worker_id: str) -> None:
+def _redis_of_this_worker(worker_id: str, testrun_uid: str) -> None:
     """Parallel workers share one Redis; each has keys of its own."""
-    settings.CACHES["default"]["KEY_PREFIX"] = f"test-{os.getppid()}-{worker_id}"
+    shop_settings.CACHES["default"]["KEY_PREFIX"] = f"test-{testrun_uid}-{worker_id}"
+
+
+@pytest.fixture(scope="session")
+def key_dir(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Keys are slow to make and may be shared; the parent of a worker's folder is common to all workers."""
+    folder = tmp_path_factory.getbasetemp()
+    return (folder if worker_id == "master" else folder.parent) / "sandbox-keys"
+
+
+@pytest.fixture(scope="session")
+def shared_sandbox(tmp_path_factory: pytest.TempPathFactory, key_dir: Path) -> Iterator[SandboxProcess]:
+    """One sandbox process per test worker."""
+    sandbox = start_sandbox(tmp_path_factory.mktemp("sandbox"), notify_speed=50, key_dir=key_dir)
+    yield sandbox
+    assert sandbox.stop() == 0
+
+
+@pytest.fixture
+def sandbox(
+    shared_sandbox: SandboxProcess, live_server: LiveServer, settings: Any
+) -> Iterator[SandboxProcess]:
+    """The worker's sandbox without faults; our WeChat channel talks to it, and it notifies our live server."""
+    variables = {key: shared_sandbox.env[f"WECHAT_{key}"] for key in settings.WECHAT_KEYS}
+    settings.CHANNELS = {"wechat": variables}
+    settings.PUBLIC_URL = live_server.url
+    settings.SANDBOX_URL = shared_sandbox.url
+    shared_sandbox.clear_faults()
+    yield shared_sandbox
+    shared_sandbox.clear_faults()

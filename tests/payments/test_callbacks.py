@@ -1,0 +1,197 @@
+"""Callbacks over real HTTP from the sandbox: settled once, kept once, refused when not genuine."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import requests
+from django.db.models.functions import Now
+
+from payments.applying import apply_for_payment
+from payments.callbacks import MAX_BODY_BYTES, take_callback
+from payments.channels.base import CallbackReply, RawCallback
+from payments.channels.registry import get_channel
+from payments.models import Callback, Case, Payment, Receipt, Refund
+from payments.statuses import PaymentStatus, RefundStatus
+from shop.alarms import claim_due, handle
+from shop.models import Alarm, Source
+from tests.making import make_order, steps
+from tests.sandbox.merchant import Received, Shop
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def payment(sandbox) -> Payment:
+    return apply_for_payment(make_order().number, channel="wechat", scene="qr").payment
+
+
+@pytest.fixture
+def caught(sandbox, settings) -> Iterator[tuple[Payment, Received]]:
+    """A paid payment and its genuine notification, caught on its way to us."""
+    elsewhere = Shop()
+    settings.PUBLIC_URL = elsewhere.url.removesuffix("/notify/wechat/")
+    payment = apply_for_payment(make_order().number, channel="wechat", scene="qr").payment
+    sandbox.pay(payment.number)
+    yield payment, elsewhere.take()
+    elsewhere.close()
+
+
+def status_of(payment: Payment) -> str:
+    payment.refresh_from_db()
+    return payment.status
+
+
+def is_paid(payment: Payment) -> bool:
+    return status_of(payment) == PaymentStatus.PAID
+
+
+def test_callback_settles_the_payment_and_is_kept_as_taken(sandbox, payment):
+    sandbox.pay(payment.number)
+    wait_until(lambda: is_paid(payment))
+    kept = Callback.objects.get()
+    assert (kept.payment, kept.kind) == (payment, "TRANSACTION.SUCCESS")
+    assert kept.taken_at is not None
+    assert Receipt.objects.get().source == Source.CALLBACK
+    assert not Alarm.objects.filter(kind__in=["take_callback", "query_payment"]).exists()
+
+
+def test_acknowledged_callback_is_not_sent_again(sandbox, payment):
+    sandbox.pay(payment.number)
+    wait_until(lambda: sandbox.trades(payment.number)[0]["notifications"])
+    tries = wait_until(lambda: sandbox.trades(payment.number)[0]["notifications"])
+    assert [(each["status"], each["acknowledged"]) for each in tries] == [(204, True)]
+
+
+def test_the_same_callback_five_times_at_once_is_one_event(sandbox, payment):
+    dup = {"channel": "wechat", "operation": "notify", "when": "before", "what": "dup", "value": 5}
+    sandbox.set_faults({"script": [dup]})
+    sandbox.pay(payment.number)
+    wait_until(lambda: len(sandbox.trades(payment.number)[0]["notifications"]) >= 5)
+    assert all(each["acknowledged"] for each in sandbox.trades(payment.number)[0]["notifications"])
+    assert steps(payment.number) == [("", "UNPAID"), ("UNPAID", "PAYING"), ("PAYING", "PAID")]
+    assert (Receipt.objects.count(), Callback.objects.count()) == (1, 1)
+
+
+def test_repeat_of_a_settled_callback_costs_one_read(caught, django_assert_num_queries):
+    _, message = caught
+    take(message)
+    with django_assert_num_queries(1):
+        assert take(message).status == 204
+
+
+def test_message_that_is_replayed_outside_its_window_is_refused(caught, monkeypatch):
+    payment, message = caught
+    stamp = int(message.headers["Wechatpay-Timestamp"])
+    channel = get_channel("wechat")
+    monkeypatch.setattr(channel, "_clock", lambda: datetime.fromtimestamp(stamp + 301, UTC))
+    assert take(message).status == 401
+    assert status_of(payment) == PaymentStatus.PAYING
+
+
+@pytest.mark.parametrize("what", ["tamper", "forge"])
+def test_callback_that_is_not_genuine_is_refused_and_leaves_nothing(sandbox, payment, what):
+    sandbox.set_faults({"notify": {what: 1.0}})
+    sandbox.pay(payment.number)
+    tries = wait_until(lambda: sandbox.trades(payment.number)[0]["notifications"])
+    assert tries[0]["status"] == 401
+    assert not tries[0]["acknowledged"]
+    assert status_of(payment) == PaymentStatus.PAYING
+    assert not Callback.objects.exists()
+    assert not Receipt.objects.exists()
+
+
+@pytest.mark.parametrize("lie", [{"amount": 1}, {"currency": "USD"}, {"amount": 10**9}])
+def test_genuine_callback_about_another_amount_opens_a_case_and_ships_nothing(sandbox, payment, lie):
+    sandbox.set_faults(
+        {
+            "script": [
+                {"channel": "wechat", "operation": "notify", "when": "before", "what": "lie", "value": lie}
+            ]
+        }
+    )
+    sandbox.pay(payment.number)
+    wait_until(Case.objects.exists)
+    assert status_of(payment) == PaymentStatus.PAYING
+    payment.order.refresh_from_db()
+    assert payment.order.status == "UNPAID"
+    assert Receipt.objects.get().receipt_class == "mismatch"
+
+
+def test_callback_for_an_unknown_number_is_acknowledged_kept_and_becomes_a_case_after_a_minute(caught):
+    payment, message = caught
+    Payment.objects.filter(pk=payment.pk).update(number="PLOSTINARESTORE000000000")
+    assert take(message).status == 204
+    kept = Callback.objects.get()
+    assert kept.taken_at is None
+    look_again()
+    assert not Case.objects.exists()
+    Callback.objects.update(received_at=Now() - timedelta(seconds=61))
+    look_again()
+    assert Case.objects.get().kind == Case.Kind.UNMATCHED
+    assert Receipt.objects.get().receipt_class == "unmatched"
+    assert not Alarm.objects.filter(kind="take_callback").exists()
+
+
+def test_callback_that_came_before_its_payment_settles_it_when_it_appears(caught):
+    payment, message = caught
+    number = payment.number
+    Payment.objects.filter(pk=payment.pk).update(number="PNOTYETCOMMITTED00000000")
+    take(message)
+    Payment.objects.filter(pk=payment.pk).update(number=number)
+    look_again()
+    assert is_paid(payment)
+    assert Callback.objects.get().payment == payment
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [(b"", 401), (b"{}", 401), (b"\xff\xfe", 401), (b"x" * (MAX_BODY_BYTES + 1), 413)],
+)
+def test_senseless_bodies_are_refused(sandbox, live_server, body, status):
+    answer = requests.post(f"{live_server.url}/notify/wechat/", data=body, timeout=5)
+    assert answer.status_code == status
+    assert not Callback.objects.exists()
+
+
+def test_oversized_body_without_a_length_is_refused(sandbox, live_server):
+    chunks = iter([b"x" * 8192] * 20)
+    answer = requests.post(f"{live_server.url}/notify/wechat/", data=chunks, timeout=5)
+    assert answer.status_code in (401, 413)
+    assert not Callback.objects.exists()
+
+
+def test_channel_that_we_do_not_have_is_not_found(sandbox, client):
+    assert client.post("/notify/cash/", b"{}", content_type="application/json").status_code == 404
+
+
+def test_only_post_is_taken(sandbox, client):
+    assert client.get("/notify/wechat/").status_code == 405
+
+
+def test_surplus_money_goes_back_by_itself(sandbox, payment):
+    two = {"channel": "wechat", "operation": "pay", "when": "before", "what": "two_trades"}
+    sandbox.set_faults({"script": [two]})
+    sandbox.pay(payment.number)
+    wait_until(lambda: Receipt.objects.count() == 2)
+    wait_until(
+        lambda: look_again() or Refund.objects.filter(status=RefundStatus.REFUNDED).exists(), every_s=0.3
+    )
+    assert sorted(Receipt.objects.values_list("receipt_class", flat=True)) == ["settled", "surplus"]
+    kept = sum(
+        trade["amount"] - sum(refund["amount"] for refund in trade["refunds"])
+        for trade in sandbox.trades(payment.number)
+    )
+    assert kept == payment.amount
+
+
+def look_again() -> None:
+    Alarm.objects.exclude(kind__in=["expire_order", "query_payment"]).update(due_at=Now())
+    for claim in claim_due(20):
+        assert handle(claim)
+
+
+def take(caught: Received) -> CallbackReply:
+    headers = {name.lower(): value for name, value in caught.headers.items()}
+    return take_callback("wechat", RawCallback(headers=headers, body=caught.body))

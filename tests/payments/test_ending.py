@@ -1,0 +1,145 @@
+"""Cancelling and expiry: close at the channel, ask, then decide; never by the clock alone."""
+
+from datetime import timedelta
+
+import pytest
+from django.db.models.functions import Now
+
+from orders.models import Order, Product
+from payments.applying import apply_for_payment
+from payments.ending import cancel_order
+from payments.errors import OrderIsPaid, PaymentConfirming
+from payments.models import Payment, Refund
+from payments.querying import query_payment
+from payments.statuses import PaymentStatus
+from shop.alarms import claim_due, handle
+from shop.models import Alarm
+from tests.making import make_order
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def start(sandbox, order: Order) -> Payment:
+    sandbox.set_faults({"notify": {"drop": 1.0}})
+    return apply_for_payment(order.number, channel="wechat", scene="qr").payment
+
+
+def break_close(sandbox, what: str = "status") -> None:
+    broken = {"channel": "wechat", "operation": "close", "when": "before", "what": what, "times": 20}
+    sandbox.set_faults({"notify": {"drop": 1.0}, "script": [broken]})
+
+
+def expire(order: Order) -> None:
+    Order.objects.filter(pk=order.pk).update(expires_at=Now() - timedelta(seconds=1))
+    Alarm.objects.filter(kind="expire_order", subject=order.number).update(
+        due_at=Now() - timedelta(seconds=1)
+    )
+    for claim in claim_due(10):
+        assert handle(claim)
+    order.refresh_from_db()
+
+
+def test_cancelled_order_is_closed_here_and_at_the_channel_and_gives_its_goods_back(sandbox):
+    order = make_order(quantity=2, stock=10)
+    payment = start(sandbox, order)
+    cancel_order(order.number)
+    order.refresh_from_db()
+    payment.refresh_from_db()
+    assert (order.status, order.close_reason) == ("CLOSED", "CANCELLED")
+    assert payment.status == PaymentStatus.CLOSED
+    assert sandbox.trades(payment.number)[0]["status"] == "CLOSED"
+    assert Product.objects.get().stock == 10
+    assert not Alarm.objects.exists()
+
+
+def test_cancelling_again_changes_nothing(sandbox):
+    order = make_order(stock=10)
+    cancel_order(order.number)
+    cancel_order(order.number)
+    assert Product.objects.get().stock == 10
+
+
+def test_order_that_was_paid_meanwhile_is_settled_instead_of_cancelled(sandbox):
+    order = make_order()
+    payment = start(sandbox, order)
+    sandbox.pay(payment.number)
+    with pytest.raises(OrderIsPaid):
+        cancel_order(order.number)
+    order.refresh_from_db()
+    assert order.status == "READY_FOR_SHIPMENT"
+
+
+def test_cancel_waits_while_the_channel_does_not_answer(sandbox):
+    order = make_order()
+    payment = start(sandbox, order)
+    break_close(sandbox)
+    with pytest.raises(PaymentConfirming):
+        cancel_order(order.number)
+    order.refresh_from_db()
+    payment.refresh_from_db()
+    assert (order.status, payment.status) == ("UNPAID", PaymentStatus.PAYING)
+    assert payment.unsure_since is not None
+
+
+def test_what_the_channel_does_not_know_cannot_be_closed_and_stays_watched(sandbox):
+    order = make_order()
+    payment = start(sandbox, order)
+    break_close(sandbox, "notfound")
+    cancel_order(order.number)
+    order.refresh_from_db()
+    payment.refresh_from_db()
+    assert (order.status, payment.status) == ("CLOSED", PaymentStatus.PAYING)
+    assert Alarm.objects.filter(kind="query_payment", subject=payment.number).exists()
+
+
+def test_money_that_comes_after_a_cancel_goes_back(sandbox):
+    order = make_order()
+    payment = start(sandbox, order)
+    break_close(sandbox, "notfound")
+    cancel_order(order.number)
+    sandbox.clear_faults()
+    sandbox.pay(payment.number)
+    query_payment(payment.number)
+    order.refresh_from_db()
+    assert order.status == "CLOSED"
+    assert Refund.objects.get().amount == order.amount
+
+
+def test_order_expires_when_its_time_is_over(sandbox):
+    order = make_order(stock=10)
+    payment = start(sandbox, order)
+    expire(order)
+    payment.refresh_from_db()
+    assert (order.status, order.close_reason, payment.status) == ("CLOSED", "EXPIRED", PaymentStatus.CLOSED)
+    assert Product.objects.get().stock == 10
+
+
+def test_expiry_finds_what_was_paid_at_the_last_moment(sandbox):
+    order = make_order()
+    payment = start(sandbox, order)
+    sandbox.pay(payment.number)
+    expire(order)
+    assert order.status == "READY_FOR_SHIPMENT"
+    assert not Alarm.objects.filter(kind="expire_order").exists()
+
+
+def test_expiry_does_not_close_while_the_channel_does_not_answer(sandbox):
+    order = make_order()
+    start(sandbox, order)
+    break_close(sandbox)
+    expire(order)
+    assert order.status == "UNPAID"
+    assert Alarm.objects.filter(kind="expire_order").exists()
+    sandbox.clear_faults()
+    expire(order)
+    assert order.status == "CLOSED"
+
+
+def test_alarm_of_an_extended_order_is_set_to_its_new_end(sandbox):
+    order = make_order()
+    Alarm.objects.update(due_at=Now() - timedelta(seconds=1))
+    for claim in claim_due(10):
+        handle(claim)
+    order.refresh_from_db()
+    assert order.status == "UNPAID"
+    assert Alarm.objects.get().due_at == order.expires_at

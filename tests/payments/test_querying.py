@@ -1,0 +1,132 @@
+"""Active querying: a lost callback is found, no answer changes nothing, an abandoned code expires without a case."""
+
+from datetime import timedelta
+
+import pytest
+from django.db.models import F
+from django.db.models.functions import Now
+
+from payments.applying import apply_for_payment
+from payments.apps import QUERY_GAPS_S
+from payments.channels.base import Outcome
+from payments.errors import AskedTooOften, PaymentNotFound
+from payments.models import Case, Payment
+from payments.querying import query_by_person, query_payment
+from payments.settling import Settled
+from payments.statuses import PaymentStatus
+from shop.alarms import claim_due, handle
+from shop.models import Alarm
+from tests.making import make_order
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def payment(sandbox) -> Payment:
+    sandbox.set_faults({"notify": {"drop": 1.0}})
+    return apply_for_payment(make_order().number, channel="wechat", scene="qr").payment
+
+
+def break_queries(sandbox, what: str, **more: object) -> None:
+    broken = {"channel": "wechat", "operation": "query", "when": "after", "what": what, "times": 20, **more}
+    sandbox.set_faults({"notify": {"drop": 1.0}, "script": [broken]})
+
+
+def status_of(payment: Payment) -> str:
+    payment.refresh_from_db()
+    return payment.status
+
+
+def die(payment: Payment) -> None:
+    long_ago = Now() - timedelta(seconds=1)
+    Payment.objects.filter(pk=payment.pk).update(dead_at=long_ago)
+    Alarm.objects.filter(subject=payment.number).update(last_at=long_ago, due_at=long_ago)
+
+
+def wake(payment: Payment) -> None:
+    Alarm.objects.filter(subject=payment.number).update(due_at=Now())
+    for claim in claim_due(5):
+        assert handle(claim)
+
+
+def test_the_schedule_asks_after_10_20_30_seconds_then_after_square_minutes():
+    moments = [sum(QUERY_GAPS_S[:n]) for n in range(1, 9)]
+    assert moments == [10, 20, 30, 60, 4 * 60, 9 * 60, 16 * 60, 25 * 60]
+
+
+def test_paid_order_whose_callback_was_lost_is_found(sandbox, payment):
+    sandbox.pay(payment.number)
+    wake(payment)
+    assert status_of(payment) == PaymentStatus.PAID
+    payment.order.refresh_from_db()
+    assert payment.order.status == "READY_FOR_SHIPMENT"
+
+
+def test_open_payment_stays_paying_and_is_asked_again(payment):
+    wake(payment)
+    assert status_of(payment) == PaymentStatus.PAYING
+    alarm = Alarm.objects.get(subject=payment.number)
+    assert (alarm.due_at - alarm.tried_at).total_seconds() == 10
+
+
+@pytest.mark.parametrize(
+    "what", ["reset", "garbage", "truncate", "badsign", "redirect", "status", "syserr", "notfound"]
+)
+def test_answer_that_cannot_be_believed_changes_nothing(sandbox, payment, what):
+    sandbox.pay(payment.number)
+    break_queries(sandbox, what)
+    outcome, settled = query_payment(payment.number)
+    assert outcome in (Outcome.UNKNOWN, Outcome.NOT_FOUND)
+    assert settled is Settled.STALE
+    assert status_of(payment) == PaymentStatus.PAYING
+    sandbox.clear_faults()
+    query_payment(payment.number)
+    assert status_of(payment) == PaymentStatus.PAID
+
+
+def test_abandoned_code_expires_after_it_is_dead_and_opens_no_case(payment):
+    die(payment)
+    wake(payment)
+    assert status_of(payment) == PaymentStatus.CLOSED
+    assert not Case.objects.exists()
+    assert not Alarm.objects.filter(subject=payment.number).exists()
+
+
+def test_not_found_before_the_end_keeps_asking_and_after_it_ends(sandbox, payment):
+    break_queries(sandbox, "notfound")
+    wake(payment)
+    assert status_of(payment) == PaymentStatus.PAYING
+    die(payment)
+    wake(payment)
+    assert status_of(payment) == PaymentStatus.CLOSED
+
+
+def test_silence_until_the_end_opens_one_case_and_goes_on_once_a_day(sandbox, payment):
+    break_queries(sandbox, "status", value=500)
+    die(payment)
+    wake(payment)
+    die(payment)
+    wake(payment)
+    assert status_of(payment) == PaymentStatus.PAYING
+    assert Case.objects.get().kind == Case.Kind.UNANSWERED
+    alarm = Alarm.objects.annotate(wait=F("due_at") - Now()).get(subject=payment.number)
+    assert timedelta(hours=23) < alarm.wait <= timedelta(hours=24)
+
+
+def test_answer_about_the_wrong_amount_is_set_aside(sandbox, payment):
+    sandbox.pay(payment.number)
+    break_queries(sandbox, "lie", value={"amount": 1})
+    assert query_payment(payment.number)[1] is Settled.REVIEW
+    assert query_payment(payment.number)[1] is Settled.REPEATED
+    assert Case.objects.count() == 1
+
+
+def test_a_person_may_ask_but_not_too_often(payment):
+    assert query_by_person(payment.number) is Settled.STALE
+    with pytest.raises(AskedTooOften):
+        query_by_person(payment.number)
+
+
+def test_asking_about_nothing_is_not_found(sandbox):
+    with pytest.raises(PaymentNotFound):
+        query_by_person("PNOTHING")
