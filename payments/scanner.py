@@ -40,12 +40,9 @@ def scan_payments() -> dict[str, int]:
     """
     counts = {"handled": 0, "failed": 0, "without_alarm": len(find_forgotten())}
     give_up = time.monotonic() + PASS_S
-    while time.monotonic() < give_up:
-        claims = claim_due(BATCH)
+    while time.monotonic() < give_up and (claims := claim_due(BATCH)):
         for claim in claims:
             counts["handled" if handle(claim) else "failed"] += 1
-        if len(claims) < BATCH:
-            break
     return counts
 
 

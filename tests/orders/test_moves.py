@@ -10,8 +10,8 @@ from orders.models import Order, Product
 from orders.moves import close_order, extend_if_ending, lock_order, move_order, reopen_order
 from orders.statuses import MOVES, CloseReason, OrderStatus
 from shop.events import record
-from shop.models import Alarm, Event, Source
-from tests.making import make_order, make_payment, report, steps
+from shop.models import Alarm, Source
+from tests.making import make_order, make_payment, steps
 
 pytestmark = pytest.mark.django_db
 

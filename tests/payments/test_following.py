@@ -1,0 +1,41 @@
+"""The look after a settlement: order and receipts agree, or a person hears of it."""
+
+import pytest
+
+from orders.models import Order
+from payments.following import agrees
+from payments.models import Case
+from payments.settling import settle_payment
+from shop.alarms import handle_now
+from shop.models import Alarm, Source
+from tests.making import make_order, make_payment, report
+
+pytestmark = pytest.mark.django_db
+
+
+def settle(order: Order) -> Order:
+    settle_payment(report(make_payment(order)), channel="wechat", source=Source.QUERY)
+    order.refresh_from_db()
+    return order
+
+
+def test_an_unpaid_and_a_settled_order_agree():
+    assert agrees(make_order())
+    assert agrees(settle(make_order()))
+
+
+def test_follow_up_of_a_settled_order_is_finished_without_a_case():
+    order = settle(make_order())
+    handle_now("follow_up", order.number)
+    assert not Alarm.objects.filter(kind="follow_up").exists()
+    assert not Case.objects.exists()
+
+
+def test_an_order_that_somebody_set_to_paid_by_hand_becomes_a_case():
+    order = make_order()
+    Order.objects.update(status="READY_FOR_SHIPMENT")
+    Alarm.objects.create(kind="follow_up", subject=order.number, due_at=order.created_at)
+    handle_now("follow_up", order.number)
+    assert Case.objects.get().kind == Case.Kind.DISAGREES
+    order.refresh_from_db()
+    assert order.status == "READY_FOR_SHIPMENT"

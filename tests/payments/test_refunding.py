@@ -1,0 +1,101 @@
+"""Refunds of surplus and late money: sent once under one number, asked about until they end."""
+
+import pytest
+
+from payments.applying import apply_for_payment
+from payments.models import Case, Payment, Refund
+from payments.querying import query_payment
+from payments.refunding import send_refund
+from payments.settling import Settled
+from payments.statuses import RefundStatus
+from shop.models import Alarm
+from tests.making import make_order, steps
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def refund(sandbox) -> Refund:
+    """The open refund of a second trade under one number."""
+    two = {"channel": "wechat", "operation": "pay", "when": "before", "what": "two_trades"}
+    sandbox.set_faults({"notify": {"drop": 1.0}, "script": [two]})
+    payment = apply_for_payment(make_order().number, channel="wechat", scene="qr").payment
+    first, second = sandbox.pay(payment.number)
+    query_payment(payment.number)
+    # The channel's query names one trade of a number; the other is known by its own notification.
+    settle_other(payment, first, second)
+    return Refund.objects.get()
+
+
+def settle_other(payment: Payment, *trades: dict[str, object]) -> None:
+    from payments.settling import settle_payment
+    from shop.models import Source
+    from tests.making import report
+
+    for trade in trades:
+        settle_payment(
+            report(payment, channel_number=trade["channel_number"]), channel="wechat", source=Source.CALLBACK
+        )
+
+
+def break_refund(sandbox, what: str, when: str, **more: object) -> None:
+    broken = {"channel": "wechat", "operation": "refund", "when": when, "what": what, **more}
+    sandbox.set_faults({"notify": {"drop": 1.0}, "script": [broken]})
+
+
+def refunds_at_the_channel(sandbox, refund: Refund) -> list[dict[str, object]]:
+    trades = sandbox.trades(refund.receipt.number)
+    return [made for trade in trades for made in trade["refunds"]]
+
+
+def status_of(refund: Refund) -> str:
+    refund.refresh_from_db()
+    return refund.status
+
+
+def finish(refund: Refund) -> None:
+    wait_until(lambda: send_refund(refund) and status_of(refund) == RefundStatus.REFUNDED, every_s=0.1)
+
+
+def test_refund_is_sent_and_ends_when_the_channel_says_so(sandbox, refund):
+    finish(refund)
+    [made] = refunds_at_the_channel(sandbox, refund)
+    assert (made["out_refund_no"], made["amount"]) == (refund.number, refund.amount)
+    assert steps(refund.number) == [
+        ("", "PENDING_APPROVAL"),
+        ("PENDING_APPROVAL", "REFUNDING"),
+        ("REFUNDING", "REFUNDED"),
+    ]
+    assert not Alarm.objects.filter(kind="send_refund").exists()
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_refund_without_an_answer_is_asked_about_and_made_once(sandbox, refund, when):
+    break_refund(sandbox, "reset", when)
+    assert send_refund(refund) is Settled.STALE
+    assert status_of(refund) == RefundStatus.REFUNDING
+    finish(refund)
+    assert len(refunds_at_the_channel(sandbox, refund)) == 1
+
+
+def test_refund_that_cannot_be_sent_stays_on_its_way(sandbox, refund, settings):
+    good = settings.CHANNELS
+    settings.CHANNELS = {"wechat": good["wechat"] | {"BASE_URL": "http://127.0.0.1:9"}}
+    send_refund(refund)
+    assert status_of(refund) == RefundStatus.REFUNDING
+    settings.CHANNELS = good
+    finish(refund)
+
+
+def test_refund_that_did_not_arrive_stays_on_its_way_and_is_a_case(sandbox, refund):
+    break_refund(sandbox, "refund_abnormal", "before")
+    wait_until(lambda: send_refund(refund) is Settled.REVIEW, every_s=0.1)
+    assert status_of(refund) == RefundStatus.REFUNDING
+    assert Case.objects.get().kind == Case.Kind.REFUND
+
+
+def test_refund_that_the_channel_closed_fails_and_is_a_case(sandbox, refund):
+    break_refund(sandbox, "refund_abnormal", "before", value="CLOSED")
+    wait_until(lambda: send_refund(refund) and status_of(refund) == RefundStatus.FAILED, every_s=0.1)
+    assert Case.objects.get().kind == Case.Kind.REFUND

@@ -1,0 +1,98 @@
+"""Staff read everything about money in the admin, and edit none of it."""
+
+import pytest
+from django.contrib import admin
+from django.urls import reverse
+
+from orders.models import Order, OrderLine, Product
+from payments.models import Callback, Case, Payment, Receipt, Refund
+from payments.settling import settle_payment
+from shop.models import Alarm, Event, Heartbeat, Source
+from tests.making import make_order, make_payment, report
+
+pytestmark = pytest.mark.django_db
+
+MONEY = [Order, Payment, Receipt, Refund, Callback, Case, Alarm, Event, Heartbeat]
+
+
+@pytest.fixture
+def order() -> Order:
+    order = make_order()
+    payment = make_payment(order)
+    settle_payment(report(payment), channel="wechat", source=Source.CALLBACK)
+    settle_payment(report(payment, channel_number="second"), channel="wechat", source=Source.CALLBACK)
+    Callback.objects.create(
+        channel="wechat", message_id="m", kind="TRANSACTION.SUCCESS", number=payment.number,
+        payment=payment, body=b'{"<b>": 1}', report={},
+    )  # fmt: skip
+    Case.objects.create(kind="mismatch", subject="x", order=order, deadline=order.created_at)
+    Heartbeat.objects.create(name="watch", at=order.created_at)
+    return order
+
+
+def url(model: type, page: str, *args: object) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}", args=args)
+
+
+@pytest.mark.parametrize("model", MONEY)
+def test_list_and_page_can_be_read(admin_client, order, model):
+    assert admin_client.get(url(model, "changelist")).status_code == 200
+    row = model.objects.first()
+    assert admin_client.get(url(model, "change", row.pk)).status_code == 200
+
+
+@pytest.mark.parametrize("model", MONEY)
+def test_superuser_can_neither_add_nor_change_nor_delete(admin_client, order, model):
+    row = model.objects.first()
+    assert admin_client.get(url(model, "add")).status_code == 403
+    assert admin_client.post(url(model, "change", row.pk), {}).status_code == 403
+    assert admin_client.post(url(model, "delete", row.pk), {"post": "yes"}).status_code == 403
+    assert model.objects.filter(pk=row.pk).exists()
+
+
+@pytest.mark.parametrize("model", MONEY)
+def test_nobody_else_sees_it(client, order, model):
+    assert client.get(url(model, "changelist")).status_code == 302
+
+
+def test_every_model_of_ours_is_in_the_admin_or_part_of_a_page():
+    registered = {
+        model for model in admin.site._registry if model._meta.app_label in {"shop", "orders", "payments"}
+    }
+    assert registered == {*MONEY, Product}
+    assert OrderLine not in registered
+
+
+def test_order_page_begins_with_its_story(admin_client, order):
+    page = admin_client.get(url(Order, "change", order.pk)).content.decode()
+    positions = [page.index(word) for word in ("UNPAID", "PAYING", "PAID", "READY_FOR_SHIPMENT", "REFUNDING")]
+    assert positions[0] < positions[1]
+    assert page.index('class="story"') < page.index("Anna Lin")
+
+
+def test_body_of_a_callback_is_shown_escaped(admin_client, order):
+    page = admin_client.get(url(Callback, "change", Callback.objects.get().pk)).content.decode()
+    assert "{&quot;&lt;b&gt;&quot;: 1}" in page
+
+
+@pytest.mark.parametrize("model", [Order, Payment, Receipt, Refund, Event])
+def test_lists_take_the_same_statements_whatever_their_length(
+    admin_client, order, model, django_assert_max_num_queries
+):
+    with django_assert_max_num_queries(8):
+        admin_client.get(url(model, "changelist"))
+
+
+def test_saving_a_product_does_not_overwrite_what_was_sold_meanwhile(admin_client, order):
+    product = Product.objects.get()
+    Product.objects.update(stock=3)
+    form = {
+        "sku": product.sku,
+        "name": "New name",
+        "price": product.price,
+        "currency": "CNY",
+        "is_sold": "on",
+    }
+    assert admin_client.post(url(Product, "change", product.pk), form).status_code == 302
+    product.refresh_from_db()
+    assert (product.name, product.stock) == ("New name", 3)
