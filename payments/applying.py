@@ -99,12 +99,12 @@ def apply_for_payment(
         if todo is Next.WAIT and live:
             return Applied(_wait_for_action(live), is_new=False)
         if todo is Next.CREATE and live:
-            return Applied(_create(live, adapter), is_new=False)
+            return Applied(_create(live, adapter, is_repeat=True), is_new=False)
         if todo is Next.REPLACE and live:
             _make_room(live, may_supersede=may_supersede)
         started = _start(order_number, adapter, scene, payer or {})
         if started is not None:
-            return Applied(_create(started, adapter), is_new=True)
+            return Applied(_create(started, adapter, is_repeat=False), is_new=True)
     raise PaymentConfirming(order_number, retry_after_s=RETRY_SOON_S)
 
 
@@ -217,6 +217,8 @@ def _start(order_number: str, adapter: Channel, scene: str, payer: Mapping[str, 
     if _live_payment(order) is not None:
         return None
     extend_if_ending(order)
+    if order.expires_at <= order.now:
+        raise OrderIsClosed(order_number)
     payment = Payment(
         channel=adapter.name,
         scene=scene,
@@ -235,20 +237,26 @@ def _start(order_number: str, adapter: Channel, scene: str, payer: Mapping[str, 
     return payment
 
 
-def _create(payment: Payment, adapter: Channel) -> Payment:
+def _create(payment: Payment, adapter: Channel, *, is_repeat: bool) -> Payment:
     try:
         created = adapter.create(request_of(payment))
     except Unreachable as error:
         end_lease(payment)
         raise ChannelUnavailable(payment.channel) from error
     except Unanswered as error:
-        hasten(QUERY_PAYMENT, payment.number, in_s=SOON_S)
-        raise PaymentConfirming(payment.order.number, retry_after_s=RETRY_SOON_S) from error
+        raise _ask_soon(payment) from error
     except Refused as error:
+        if is_repeat:  # the first try may have been taken: only a query can tell
+            raise _ask_soon(payment) from error
         report = PaymentReport(outcome=Outcome.REFUSED, number=payment.number, code=error.code)
         settle_payment(report, channel=payment.channel, source=Source.RESPONSE)
         raise ChannelUnavailable(payment.channel) from error
     return _keep_action(payment, created)
+
+
+def _ask_soon(payment: Payment) -> PaymentConfirming:
+    hasten(QUERY_PAYMENT, payment.number, in_s=SOON_S)
+    return PaymentConfirming(payment.order.number, retry_after_s=RETRY_SOON_S)
 
 
 def _keep_action(payment: Payment, created: Created) -> Payment:

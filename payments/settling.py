@@ -26,6 +26,8 @@ from shop.transactions import transactional
 log = structlog.get_logger("nodrop.settling")
 
 FOLLOW_UP = "follow_up"
+# The message does it at once; this is for when there is no cluster to do it.
+FOLLOW_UP_S = 5
 # Money that comes this long after an order expired may still have what it paid for, if the goods are there.
 REOPEN_WITHIN = timedelta(hours=24)
 
@@ -108,7 +110,7 @@ def _take_money(
 ) -> Settled:
     known = Receipt.objects.filter(channel=payment.channel, channel_number=report.channel_number).first()
     if known is not None and known.receipt_class != ReceiptClass.UNMATCHED:
-        return Settled.REPEATED
+        return _compare(known, order, payment, report, source)
     receipt = known or Receipt(channel=payment.channel, channel_number=report.channel_number)
     receipt.payment, receipt.order = payment, order
     for name, value in _facts(report, source).items():
@@ -140,9 +142,20 @@ def _take_money(
     record(changes)
     if moved is None:
         _give_back(receipt)
-    set_alarm(FOLLOW_UP, order.number, in_s=0)
+    set_alarm(FOLLOW_UP, order.number, in_s=FOLLOW_UP_S)
     send_message(FOLLOW_UP, order.number)
     return Settled.MOVED
+
+
+def _compare(
+    known: Receipt, order: LockedOrder, payment: Payment, report: PaymentReport, source: Source
+) -> Settled:
+    """A trade that we know already is a repeat, unless its channel now names another payment for it."""
+    if known.payment_id == payment.pk:
+        return Settled.REPEATED
+    evidence = _evidence(report, source) | {"known_payment": known.number}
+    open_case(Case.Kind.DISAGREES, payment.number, order=order, evidence=evidence)
+    return Settled.REVIEW
 
 
 def _pay_order(order: LockedOrder, *, source: Source, actor: str) -> Change | None:

@@ -47,6 +47,8 @@ def channel_settings(env: Env, name: str, keys: tuple[str, ...]) -> dict[str, st
     if missing:
         raise ImproperlyConfigured(f"{', '.join(missing)} not set, though other {name} variables are.")
     for key, value in found.items():
-        if key.endswith("_FILE") and not Path(value).is_file():
-            raise ImproperlyConfigured(f"{name}_{key} names {value}, which is not a file.")
+        # Two of them, with a comma between, while a key is rotated.
+        for path in value.split(",") if key.endswith("_FILE") else ():
+            if not Path(path.strip()).is_file():
+                raise ImproperlyConfigured(f"{name}_{key} names {path.strip()}, which is not a file.")
     return found

@@ -256,4 +256,5 @@ class Channel(ABC):
         return CallbackReply(status=503)
 
 
-DEAD_MARGIN = timedelta(seconds=60)  # clocks differ and an answer travels: nothing is called dead before this has passed
+# Clocks differ and an answer travels: nothing is called dead before this has passed.
+DEAD_MARGIN = timedelta(seconds=60)

@@ -159,6 +159,18 @@ def test_create_without_a_believable_answer_stays_paying_and_goes_on_under_the_s
     assert len(sandbox.trades(payment.number)) == 1
 
 
+def test_refused_repeat_of_an_unanswered_create_is_not_taken_for_a_failure(sandbox):
+    order = make_order()
+    lost = {"channel": "wechat", "operation": "create", "when": "after", "what": "reset", "nth": 1}
+    denied = {"channel": "wechat", "operation": "create", "when": "before", "what": "status", "nth": 2}
+    sandbox.set_faults({"script": [lost, denied | {"value": {"status": 403, "code": "NO_AUTH"}}]})
+    for _ in range(2):
+        with pytest.raises(PaymentConfirming):
+            apply(order)
+        end_leases()
+    assert Payment.objects.get().status == PaymentStatus.PAYING
+
+
 def test_while_somebody_creates_the_others_wait_for_the_same_action(sandbox):
     order = make_order()
     sandbox.set_faults({"api": {"slow_s": 0.7}, "operations": ["create"]})
@@ -181,6 +193,14 @@ def test_an_order_in_its_last_minutes_is_extended_and_so_is_the_code(sandbox):
     order.refresh_from_db()
     assert order.was_extended
     assert payment.expires_at == order.expires_at
+
+
+def test_order_whose_extended_time_is_over_takes_no_payment(sandbox):
+    order = make_order()
+    Order.objects.update(expires_at=Now() - timedelta(seconds=1), was_extended=True)
+    with pytest.raises(OrderIsClosed):
+        apply(order)
+    assert not Payment.objects.exists()
 
 
 def test_closed_and_paid_orders_take_no_payment(sandbox):

@@ -30,7 +30,7 @@ def wechat(settings, tmp_path) -> dict[str, str]:
 
 
 def found() -> list[str]:
-    return [finding.id for finding in check_channels()]
+    return [finding.id or "" for finding in check_channels()]
 
 
 def test_right_configuration_has_no_finding(wechat):

@@ -3,8 +3,10 @@
 import pytest
 
 from orders.models import Order
+from payments.applying import apply_for_payment
 from payments.following import agrees
-from payments.models import Case
+from payments.models import Case, Payment
+from payments.querying import query_payment
 from payments.settling import settle_payment
 from shop.alarms import handle_now
 from shop.models import Alarm, Source
@@ -29,6 +31,21 @@ def test_follow_up_of_a_settled_order_is_finished_without_a_case():
     handle_now("follow_up", order.number)
     assert not Alarm.objects.filter(kind="follow_up").exists()
     assert not Case.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_open_code_of_an_order_that_was_paid_otherwise_is_closed(sandbox):
+    sandbox.set_faults({"notify": {"drop": 1.0}})
+    order = make_order()
+    first = apply_for_payment(order.number, channel="wechat", scene="qr").payment
+    Payment.objects.update(superseded_at=order.created_at)
+    second = apply_for_payment(order.number, channel="wechat", scene="qr").payment
+    sandbox.pay(first.number)
+    query_payment(first.number)
+    handle_now("follow_up", order.number)
+    second.refresh_from_db()
+    assert second.status == "CLOSED"
+    assert sandbox.trades(second.number)[0]["status"] == "CLOSED"
 
 
 def test_an_order_that_somebody_set_to_paid_by_hand_becomes_a_case():

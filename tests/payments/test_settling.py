@@ -100,6 +100,16 @@ def test_number_of_ours_under_another_channel_is_not_found():
         settle_payment(report(payment), channel="alipay", source=Source.CALLBACK)
 
 
+def test_trade_that_is_reported_again_for_another_payment_is_a_case():
+    first, second = make_payment(make_order()), make_payment(make_order())
+    settle(first)
+    known = Receipt.objects.get().channel_number
+    assert settle(second, channel_number=known) is Settled.REVIEW
+    second.refresh_from_db()
+    assert second.status == PaymentStatus.PAYING
+    assert Case.objects.get().kind == Case.Kind.DISAGREES
+
+
 def test_second_success_of_an_order_is_surplus_and_goes_back_in_full():
     order = make_order()
     first = make_payment(order)
