@@ -23,14 +23,15 @@ def environment() -> dict[str, str]:
         f":{quote(database['PASSWORD'])}" if database["PASSWORD"] else ""
     )
     wechat = settings.CHANNELS["wechat"] or {}
-    return {
+    variables: dict[str, str] = {
         **os.environ,
         **{f"WECHAT_{name}": value for name, value in wechat.items()},
         "DATABASE_URL": f"postgresql://{login}@{host}:{database['PORT'] or 5432}/{database['NAME']}",
-        "REDIS_URL": settings.CACHES["default"]["LOCATION"],
+        "REDIS_URL": str(settings.CACHES["default"]["LOCATION"]),
         "PUBLIC_URL": settings.PUBLIC_URL,
         "DJANGO_SETTINGS_MODULE": "shop.settings",
     }
+    return variables
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import pytest
 from django.contrib import admin
+from django.db.models import Model
 from django.urls import reverse
 
 from orders.models import Order, OrderLine, Product
@@ -30,7 +31,7 @@ def order() -> Order:
     return order
 
 
-def url(model: type, page: str, *args: object) -> str:
+def url(model: type[Model], page: str, *args: object) -> str:
     return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}", args=args)
 
 

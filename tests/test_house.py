@@ -65,7 +65,8 @@ def test_imports_go_down_the_steps_of_payments():
     wrong = [
         (a, b)
         for a, b in EDGES
-        if None not in (low := step_of(b), high := step_of(a))
+        if (low := step_of(b)) is not None
+        and (high := step_of(a)) is not None
         and low >= high
         and a.split(".")[1] != b.split(".")[1]
         and b not in SHARED

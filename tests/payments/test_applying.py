@@ -21,8 +21,16 @@ from tests.making import make_order, steps
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def apply(order: Order, **more: bool) -> Applied:
-    return apply_for_payment(order.number, channel="wechat", scene="qr", **more)
+def apply(order: Order, *, may_supersede: bool = False) -> Applied:
+    return apply_for_payment(order.number, channel="wechat", scene="qr", may_supersede=may_supersede)
+
+
+def read_code(order: Order) -> str:
+    """Apply as one of several rivals, on a connection of its own."""
+    try:
+        return str((apply(order).payment.action or {})["content"])
+    finally:
+        connection.close()
 
 
 def fault(sandbox, operation: str, what: str, when: str = "before", **more: object) -> None:
@@ -65,14 +73,8 @@ def test_applying_again_gives_the_same_qr_without_asking_the_channel(sandbox):
 def test_fifty_applies_at_once_make_one_live_payment_with_one_qr(sandbox):
     order = make_order()
 
-    def apply_once(_: int) -> str:
-        try:
-            return apply(order).payment.action["content"]
-        finally:
-            connection.close()
-
     with ThreadPoolExecutor(10) as pool:
-        contents = set(pool.map(apply_once, range(50)))
+        contents = set(pool.map(read_code, [order] * 50))
     assert len(contents) == 1
     assert Payment.objects.count() == 1
     assert len(sandbox.trades(Payment.objects.get().number)) == 1
@@ -175,14 +177,7 @@ def test_while_somebody_creates_the_others_wait_for_the_same_action(sandbox):
     order = make_order()
     sandbox.set_faults({"api": {"slow_s": 0.7}, "operations": ["create"]})
     with ThreadPoolExecutor(2) as pool:
-
-        def apply_once(_: int) -> str:
-            try:
-                return apply(order).payment.action["content"]
-            finally:
-                connection.close()
-
-        first, second = pool.map(apply_once, range(2))
+        first, second = pool.map(read_code, [order] * 2)
     assert first == second
 
 
