@@ -44,6 +44,6 @@ def sandbox(
     settings.CHANNELS = {"wechat": variables}
     settings.PUBLIC_URL = live_server.url
     settings.SANDBOX_URL = shared_sandbox.url
-    shared_sandbox.clear_faults()
     yield shared_sandbox
+    shared_sandbox.end_notifications()  # none may reach the database of the next test
     shared_sandbox.clear_faults()
