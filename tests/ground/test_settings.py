@@ -1,0 +1,78 @@
+"""Settings: what is missing in production stops the start with one sentence; an address that is given is used."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.programs import MANAGE, ROOT
+
+GOOD = {
+    "DEBUG": "0",
+    "SECRET_KEY": "long-enough-for-a-test-" * 3,
+    "PUBLIC_URL": "https://shop.example",
+    "DATABASE_URL": "postgresql://shop@db.example/shop",
+    "REDIS_URL": "redis://cache.example/0",
+}
+WECHAT = {
+    "WECHAT_BASE_URL": "https://api.mch.weixin.qq.com",
+    "WECHAT_MCHID": "1900006011",
+    "WECHAT_APPID": "wx0d9e2f4c6b8a1735",
+    "WECHAT_MERCHANT_SERIAL": "3D5A1C7E",
+    "WECHAT_MERCHANT_KEY_FILE": "/nowhere/key.pem",
+    "WECHAT_APIV3_KEY": "x" * 32,
+    "WECHAT_PLATFORM_KEY_ID": "PUB_KEY_ID_1",
+    "WECHAT_PLATFORM_KEY_FILE": "/nowhere/platform.pem",
+}
+
+
+def start(*args: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    ours = ("DEBUG", "SECRET_KEY", "PUBLIC_URL", "DATABASE_URL", "REDIS_URL", "WECHAT_", "DJANGO_")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return subprocess.run(
+        [*MANAGE, *args],
+        env=clean | variables,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("missing", ["SECRET_KEY", "PUBLIC_URL"])
+def test_missing_secret_or_address_stops_the_start_with_one_sentence(missing):
+    started = start("check", **{name: value for name, value in GOOD.items() if name != missing})
+    assert started.returncode == 2
+    assert started.stderr.startswith(f"nodrop cannot start: {missing} is not set")
+    assert len(started.stderr.splitlines()) == 1
+
+
+def test_missing_key_file_stops_the_start_with_one_sentence():
+    started = start("check", **GOOD, **WECHAT)
+    assert started.returncode == 2
+    assert "WECHAT_MERCHANT_KEY_FILE names /nowhere/key.pem, which is not a file" in started.stderr
+    assert len(started.stderr.splitlines()) == 1
+
+
+def test_half_a_channel_stops_the_start():
+    started = start("check", **GOOD, WECHAT_MCHID="1900006011")
+    assert started.returncode == 2
+    assert "WECHAT_APPID" in started.stderr
+
+
+def test_other_databases_are_refused():
+    started = start("check", **GOOD | {"DATABASE_URL": "sqlite:///db.sqlite3"})
+    assert started.returncode == 2
+    assert "PostgreSQL only" in started.stderr
+
+
+def test_production_with_everything_set_passes_the_checks_and_keeps_its_cookies_to_itself():
+    code = "from django.conf import settings as s; print(s.SESSION_COOKIE_SECURE, s.SESSION_COOKIE_NAME, s.DATABASES['default']['HOST'], s.CHANNELS)"
+    started = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **GOOD, "DJANGO_SETTINGS_MODULE": "shop.settings"},
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert started.stdout.split() == ["True", "__Host-session", "db.example", "{'wechat':", "None}"]
