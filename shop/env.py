@@ -6,6 +6,7 @@ Reading only. What is missing in production is named in one clear sentence and s
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
+from dotenv import dotenv_values
 from environs import Env
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -16,8 +17,15 @@ def read_environment() -> Env:
     env = Env()
     env.read_env(BASE_DIR / ".env", recurse=False)
     if env.bool("DEBUG", True):
-        env.read_env(data_dir(env) / "demo.env", recurse=False)
+        _read_demo(env, data_dir(env) / "demo.env")
     return env
+
+
+def _read_demo(env: Env, path: Path) -> None:
+    """What a demo left counts while its key files are there: a clone may move, a sandbox may be deleted."""
+    left = dotenv_values(path) if path.is_file() else {}
+    if left and all(Path(value or "").is_file() for name, value in left.items() if name.endswith("_FILE")):
+        env.read_env(path, recurse=False)
 
 
 def data_dir(env: Env) -> Path:

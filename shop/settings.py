@@ -95,7 +95,14 @@ def database() -> dict[str, Any]:
         "options": "-c lock_timeout=3s -c statement_timeout=15s -c idle_in_transaction_session_timeout=10s",
     }
     if DB_POOL:
-        options["OPTIONS"]["pool"] = {"min_size": 2, "max_size": DB_POOL_SIZE, "timeout": 3}
+        # The pool waits longer after each failed try to connect; when it may not try for long, the first request
+        # after an outage begins a fresh one.
+        options["OPTIONS"]["pool"] = {
+            "min_size": 2,
+            "max_size": DB_POOL_SIZE,
+            "timeout": 3,
+            "reconnect_timeout": 2,
+        }
     return dict(options)
 
 

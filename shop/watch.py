@@ -145,10 +145,10 @@ class ClusterKeeper:
             self.next_canary = time.monotonic() + CANARY_EVERY_S
             async_task("shop.beats.beat_of_cluster")
 
-    def end(self) -> None:
+    def end(self, *, grace_s: float = STOP_GRACE_S) -> None:
         """End the cluster and let another copy of watch have the lock."""
         if self.cluster:
-            processes.end_group(self.cluster, grace_s=STOP_GRACE_S)
+            processes.end_group(self.cluster, grace_s=grace_s)
             self.cluster = None
         if self.lock:
             self.lock.close()
@@ -165,7 +165,8 @@ class ClusterKeeper:
             else:
                 self.lock.execute("select 1")
         except psycopg.Error:
-            self.end()
+            # The lock may be another's by now. A killed cluster loses nothing, waiting would hold up the alarms.
+            self.end(grace_s=0)
             raise
         return self.lock is not None
 

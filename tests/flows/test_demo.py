@@ -2,9 +2,11 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,8 +97,17 @@ class Demo:
 
 
 @pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("demo") / "data"
+def folder() -> Iterator[Path]:
+    """A folder that an unprivileged account may enter, unlike pytest's own: run as root, the servers live there too."""
+    folder = Path(tempfile.mkdtemp(prefix="nodrop-demo-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def data_dir(folder: Path) -> Path:
+    return folder / "data"
 
 
 @pytest.fixture(scope="module")
@@ -201,14 +212,14 @@ def test_staff_can_log_in_with_the_printed_password(demo):
     assert "Site administration" in entered.text
 
 
-def test_second_start_finds_what_the_first_left_and_a_signal_stops_everything(tmp_path):
-    first = Demo(tmp_path / "data")
+def test_second_start_finds_what_the_first_left_and_a_signal_stops_everything(folder):
+    first = Demo(folder / "twice")
     order, who = first.order()
     assert first.stop() == 0
-    second = Demo(tmp_path / "data")
+    second = Demo(folder / "twice")
     try:
         assert second.read(order, who)["number"] == order["number"]
     finally:
         assert second.stop() == 0
-    left = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True, check=False)
+    left = subprocess.run(["pgrep", "-f", str(folder / "twice")], capture_output=True, text=True, check=False)
     assert left.stdout == ""

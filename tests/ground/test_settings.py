@@ -76,3 +76,10 @@ def test_production_with_everything_set_passes_the_checks_and_keeps_its_cookies_
         cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     assert started.stdout.split() == ["True", "__Host-session", "db.example", "{'wechat':", "None}"]
+
+
+def test_demo_that_left_and_moved_away_does_not_stop_a_command(tmp_path):
+    (tmp_path / "demo.env").write_text("WECHAT_MCHID='99'\nWECHAT_MERCHANT_KEY_FILE='/moved/away.pem'\n")
+    addresses = {"DATABASE_URL": GOOD["DATABASE_URL"], "REDIS_URL": GOOD["REDIS_URL"]}
+    started = start("check", NODROP_DATA_DIR=str(tmp_path), **addresses)
+    assert started.returncode == 0, started.stderr
