@@ -72,12 +72,11 @@ class OrderAdmin(ReadOnlyAdmin):
 
 @admin.register(Product)
 class ProductAdmin(admin.ModelAdmin):
-    """Stock is not typed here: a whole-row save would overwrite what was sold meanwhile."""
+    """Stock is typed once, for a new product: a later whole-row save would overwrite what was sold meanwhile."""
 
     list_display = ("sku", "name", "money", "stock", "is_sold")
     list_filter = ("currency", "is_sold")
     search_fields = ("=sku", "name")
-    readonly_fields = ("stock",)
 
     class Media:
         css = {"all": ("admin.css",)}
@@ -85,6 +84,9 @@ class ProductAdmin(admin.ModelAdmin):
     @admin.display(description="price", ordering="price")
     def money(self, product: Product) -> SafeString:
         return money_cell(product.price, product.currency)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Product | None = None) -> tuple[str, ...]:
+        return ("stock",) if obj else ()
 
     def save_model(self, request: HttpRequest, obj: Product, form: Any, change: bool) -> None:  # noqa: FBT001
         if change:

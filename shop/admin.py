@@ -9,6 +9,9 @@ from django.utils.safestring import SafeString
 from shop.models import Alarm, Event, Heartbeat
 from shop.money import for_people
 
+admin.site.site_header = admin.site.site_title = "nodrop"
+admin.site.index_title = "Back office"
+
 # Status word → mood of the stylesheet: waiting, done, back, wrong.
 MOODS = {
     "UNPAID": "waiting",

@@ -97,3 +97,9 @@ def test_saving_a_product_does_not_overwrite_what_was_sold_meanwhile(admin_clien
     assert admin_client.post(url(Product, "change", product.pk), form).status_code == 302
     product.refresh_from_db()
     assert (product.name, product.stock) == ("New name", 3)
+
+
+def test_new_product_is_added_with_its_stock(admin_client):
+    form = {"sku": "vase", "name": "Vase", "price": 500, "currency": "CNY", "stock": 7, "is_sold": "on"}
+    assert admin_client.post(url(Product, "add"), form).status_code == 302
+    assert Product.objects.get().stock == 7

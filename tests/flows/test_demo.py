@@ -209,7 +209,7 @@ def test_staff_can_log_in_with_the_printed_password(demo):
         "csrfmiddlewaretoken": browser.cookies["csrftoken"],
     }  # fmt: skip
     entered = browser.post(f"{demo.shop}/admin/login/", data=form, headers={"Referer": demo.shop}, timeout=10)
-    assert "Site administration" in entered.text
+    assert "Back office" in entered.text
 
 
 def test_second_start_finds_what_the_first_left_and_a_signal_stops_everything(folder):
