@@ -42,4 +42,5 @@ def find_order(number: str, *, token: str = "", session: Any = None, is_staff: b
 
 def remember(session: Any, order: Order) -> None:
     """Let this browser come back to the order without its token."""
-    session[SESSION_KEY] = [*session.get(SESSION_KEY, []), order.number][-REMEMBERED:]
+    others = [number for number in session.get(SESSION_KEY, []) if number != order.number]
+    session[SESSION_KEY] = [*others, order.number][-REMEMBERED:]

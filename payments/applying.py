@@ -189,9 +189,8 @@ def _make_room(live: Payment, *, may_supersede: bool) -> None:
 
 def _insist_on_choice(live: Payment, *, may_supersede: bool) -> None:
     """The outcome is unknown: nothing new on a guess, until some time has passed and the shopper chooses to go on."""
-    live.refresh_from_db(fields=["unsure_since"])
-    waited_s = (timezone.now() - (live.unsure_since or timezone.now())).total_seconds()
-    has_waited = waited_s >= settings.CONFIRMING_LIMIT_S
+    live.refresh_from_db(fields=["status", "unsure_since"])
+    has_waited = live.is_undecided_for_long(timezone.now())
     if not (has_waited and may_supersede):
         raise PaymentConfirming(
             live.order.number, retry_after_s=RETRY_WHILE_UNSURE_S, may_supersede=has_waited

@@ -3,7 +3,7 @@
 Only `payments.moves` writes a status. What must never be, the database refuses: see the constraints.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import models
@@ -73,6 +73,12 @@ class Payment(models.Model):
     @property
     def is_live(self) -> bool:
         return self.status == PaymentStatus.PAYING
+
+    def is_undecided_for_long(self, now: datetime) -> bool:
+        """Whether a close has had no answer for so long that the shopper may choose to go on without one."""
+        if not self.is_live or self.unsure_since is None:
+            return False
+        return now - self.unsure_since >= timedelta(seconds=settings.CONFIRMING_LIMIT_S)
 
 
 class Receipt(models.Model):

@@ -92,12 +92,17 @@ def end_lease(payment: Payment) -> None:
 def store_action(payment: Payment, action: Mapping[str, Any]) -> bool:
     """Keep what the shopper does next; False when the payment is not PAYING any more or has an action already."""
     waiting = Payment.objects.filter(pk=payment.pk, status=PaymentStatus.PAYING, action__isnull=True)
-    return bool(waiting.update(action=dict(action), unsure_since=None))
+    return bool(waiting.update(action=dict(action)))
 
 
 def mark_unsure(payment: Payment) -> None:
     """A close had no believable answer. The first such moment counts."""
     Payment.objects.filter(pk=payment.pk, unsure_since__isnull=True).update(unsure_since=Now())
+
+
+def clear_unsure(payment: Payment) -> None:
+    """The channel has answered about the locked payment again."""
+    _write(payment, unsure_since=None)
 
 
 # ---- refunds -----------------------------------------------------------------------------------------------------

@@ -14,9 +14,9 @@ from orders.models import Order
 from orders.moves import LockedOrder, mark_paid, reopen_order, touch_order
 from orders.statuses import PAID, CloseReason, OrderStatus
 from payments.cases import open_case
-from payments.channels.base import PaymentReport, RefundReport
+from payments.channels.base import Outcome, PaymentReport, RefundReport
 from payments.models import Case, Payment, Receipt, Refund
-from payments.moves import lock_payment, lock_refund, move_payment, move_refund, open_refund
+from payments.moves import clear_unsure, lock_payment, lock_refund, move_payment, move_refund, open_refund
 from payments.statuses import PAYMENT_DEEDS, REFUND_ENDS, Deed, PaymentStatus, ReceiptClass, RefundStatus
 from shop.alarms import send_message, set_alarm
 from shop.events import Change, record
@@ -53,6 +53,7 @@ def settle_payment(report: PaymentReport, *, channel: str, source: Source, actor
     if deed in (Deed.PAY, Deed.REPEAT):
         return _take_money(order, payment, report, source=source, actor=actor)
     if deed is Deed.KEEP:
+        _end_doubt(order, payment, report)
         return Settled.STALE
     return _end(order, payment, report, deed, source=source, actor=actor)
 
@@ -194,6 +195,13 @@ def _give_back(receipt: Receipt) -> None:
     open_refund(
         receipt, kind=Refund.Kind.AUTOMATIC, amount=receipt.amount, reason=reason, source=Source.SYSTEM
     )
+
+
+def _end_doubt(order: LockedOrder, payment: Payment, report: PaymentReport) -> None:
+    """A verified word after a close without an answer: the attempt is simply open again."""
+    if payment.unsure_since is not None and report.outcome in (Outcome.OPEN, Outcome.NOT_FOUND):
+        clear_unsure(payment)
+        touch_order(order)
 
 
 def _end(

@@ -5,11 +5,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from django.utils import timezone
+
 from orders.models import Order
 from orders.statuses import PAID, CloseReason, OrderStatus
 from payments.cases import has_open_mismatch
 from payments.models import Payment, Receipt, Refund
-from payments.statuses import PaymentStatus, ReceiptClass, RefundStatus
+from payments.statuses import PaymentStatus, ReceiptClass
 
 
 class Mood(StrEnum):
@@ -26,8 +28,10 @@ class Situation(StrEnum):
     """Where the order's money stands, as its shopper sees it."""
 
     TO_PAY = "to_pay"  # nothing was started
+    STARTING = "starting"  # the channel has not given the shopper anything to pay by
     WAITING = "waiting"  # an attempt is open: scan and pay
     CONFIRMING = "confirming"  # an attempt may have been paid
+    ENDING = "ending"  # the time is over, and the channel is asked once more
     REVIEWED = "reviewed"  # a person decides about money of a wrong amount
     PAID = "paid"
     SURPLUS = "surplus"  # paid, and a second payment is going back
@@ -79,6 +83,10 @@ class OrderView:
     returning: Refund | None
     paid_by: str
     paid_at: datetime | None
+    # Until the time to pay is over; 0 when there is nothing to pay.
+    seconds_left: int
+    # An earlier attempt has been undecided for so long that the shopper may choose to go on.
+    may_supersede: bool
 
 
 def view_order(order: Order) -> OrderView:
@@ -89,7 +97,6 @@ def view_order(order: Order) -> OrderView:
         Refund.objects.filter(
             receipt__order=order,
             receipt__receipt_class__in=[ReceiptClass.SURPLUS, ReceiptClass.LATE],
-            status__in=[RefundStatus.REFUNDING, RefundStatus.REFUNDED],
         )
         .select_related("receipt")
         .order_by("-pk")
@@ -102,7 +109,17 @@ def view_order(order: Order) -> OrderView:
         returning=returning,
         paid_by=settled.channel if settled else "",
         paid_at=(settled.paid_at or settled.created_at) if settled else None,
+        seconds_left=_seconds_left(order, payment),
+        may_supersede=payment is not None and payment.is_undecided_for_long(timezone.now()),
     )
+
+
+def _seconds_left(order: Order, payment: Payment | None) -> int:
+    """By our clock, because the shopper's may be wrong. An attempt may end before its order, which was extended."""
+    if order.status != OrderStatus.UNPAID:
+        return 0
+    ends_at = payment.expires_at if payment and payment.is_live else order.expires_at
+    return max(0, int((ends_at - timezone.now()).total_seconds()))
 
 
 def _situation(order: Order, payment: Payment | None, returning: Refund | None) -> Situation:
@@ -114,16 +131,20 @@ def _situation(order: Order, payment: Payment | None, returning: Refund | None) 
         if returning:
             return Situation.LATE
         return Situation.EXPIRED if order.close_reason == CloseReason.EXPIRED else Situation.CANCELLED
+    if has_open_mismatch(order):
+        return Situation.REVIEWED
     if payment is None or payment.status == PaymentStatus.CLOSED:
         return Situation.TO_PAY
     if payment.status == PaymentStatus.FAILED:
         return Situation.REFUSED
-    return _unpaid_situation(order, payment)
+    return _live_situation(payment)
 
 
-def _unpaid_situation(order: Order, payment: Payment) -> Situation:
-    if has_open_mismatch(order):
-        return Situation.REVIEWED
-    if payment.action is None or payment.unsure_since is not None:
+def _live_situation(payment: Payment) -> Situation:
+    if payment.unsure_since is not None:
         return Situation.CONFIRMING
+    if payment.action is None:
+        return Situation.STARTING
+    if payment.expires_at <= timezone.now():
+        return Situation.ENDING
     return Situation.WAITING

@@ -9,7 +9,7 @@ from orders.models import Order, OrderLine, Product
 from payments.models import Callback, Case, Payment, Receipt, Refund
 from payments.settling import settle_payment
 from shop.models import Alarm, Event, Heartbeat, Source
-from tests.making import make_order, make_payment, report
+from tests.factories import make_order, make_payment, report
 
 pytestmark = pytest.mark.django_db
 

@@ -2,165 +2,425 @@
 
 import django.db.models.deletion
 import django.db.models.functions.datetime
-import shop.numbers
 from django.conf import settings
 from django.db import migrations, models
 
+import shop.numbers
+
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('orders', '0001_initial'),
+        ("orders", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Payment',
+            name="Payment",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.CharField(default=shop.numbers.new_payment_number, editable=False, max_length=32, unique=True)),
-                ('channel', models.CharField(choices=[('wechat', 'wechat'), ('alipay', 'alipay'), ('unionpay', 'unionpay'), ('paypal', 'paypal'), ('boleto', 'boleto')], max_length=10)),
-                ('scene', models.CharField(choices=[('qr', 'qr'), ('page', 'page'), ('wap', 'wap'), ('app', 'app'), ('voucher', 'voucher')], max_length=10)),
-                ('status', models.CharField(choices=[('UNPAID', 'Unpaid'), ('PAYING', 'Paying'), ('PAID', 'Paid'), ('CLOSED', 'Closed'), ('FAILED', 'Failed')], max_length=10)),
-                ('amount', models.PositiveBigIntegerField(help_text='minor units')),
-                ('currency', models.CharField(choices=[('CNY', 'CNY'), ('BRL', 'BRL'), ('USD', 'USD')], max_length=3)),
-                ('request', models.JSONField()),
-                ('action', models.JSONField(blank=True, null=True)),
-                ('channel_number', models.CharField(blank=True, max_length=64)),
-                ('expires_at', models.DateTimeField()),
-                ('dead_at', models.DateTimeField()),
-                ('lease_until', models.DateTimeField()),
-                ('superseded_at', models.DateTimeField(blank=True, null=True)),
-                ('unsure_since', models.DateTimeField(blank=True, null=True)),
-                ('queried_at', models.DateTimeField(blank=True, null=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('order', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='payments', to='orders.order')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "number",
+                    models.CharField(
+                        default=shop.numbers.new_payment_number, editable=False, max_length=32, unique=True
+                    ),
+                ),
+                (
+                    "channel",
+                    models.CharField(
+                        choices=[
+                            ("wechat", "wechat"),
+                            ("alipay", "alipay"),
+                            ("unionpay", "unionpay"),
+                            ("paypal", "paypal"),
+                            ("boleto", "boleto"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "scene",
+                    models.CharField(
+                        choices=[
+                            ("qr", "qr"),
+                            ("page", "page"),
+                            ("wap", "wap"),
+                            ("app", "app"),
+                            ("voucher", "voucher"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("UNPAID", "Unpaid"),
+                            ("PAYING", "Paying"),
+                            ("PAID", "Paid"),
+                            ("CLOSED", "Closed"),
+                            ("FAILED", "Failed"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("amount", models.PositiveBigIntegerField(help_text="minor units")),
+                (
+                    "currency",
+                    models.CharField(choices=[("CNY", "CNY"), ("BRL", "BRL"), ("USD", "USD")], max_length=3),
+                ),
+                ("request", models.JSONField()),
+                ("action", models.JSONField(blank=True, null=True)),
+                ("channel_number", models.CharField(blank=True, max_length=64)),
+                ("expires_at", models.DateTimeField()),
+                ("dead_at", models.DateTimeField()),
+                ("lease_until", models.DateTimeField()),
+                ("superseded_at", models.DateTimeField(blank=True, null=True)),
+                ("unsure_since", models.DateTimeField(blank=True, null=True)),
+                ("queried_at", models.DateTimeField(blank=True, null=True)),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "order",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="payments",
+                        to="orders.order",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='Callback',
+            name="Callback",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('channel', models.CharField(choices=[('wechat', 'wechat'), ('alipay', 'alipay'), ('unionpay', 'unionpay'), ('paypal', 'paypal'), ('boleto', 'boleto')], max_length=10)),
-                ('message_id', models.CharField(max_length=128)),
-                ('kind', models.CharField(max_length=64)),
-                ('number', models.CharField(max_length=64)),
-                ('headers', models.JSONField(default=dict)),
-                ('body', models.BinaryField()),
-                ('report', models.JSONField()),
-                ('received_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('taken_at', models.DateTimeField(blank=True, null=True)),
-                ('payment', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='callbacks', to='payments.payment')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "channel",
+                    models.CharField(
+                        choices=[
+                            ("wechat", "wechat"),
+                            ("alipay", "alipay"),
+                            ("unionpay", "unionpay"),
+                            ("paypal", "paypal"),
+                            ("boleto", "boleto"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("message_id", models.CharField(max_length=128)),
+                ("kind", models.CharField(max_length=64)),
+                ("number", models.CharField(max_length=64)),
+                ("headers", models.JSONField(default=dict)),
+                ("body", models.BinaryField()),
+                ("report", models.JSONField()),
+                ("received_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("taken_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "payment",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="callbacks",
+                        to="payments.payment",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='Receipt',
+            name="Receipt",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('channel', models.CharField(choices=[('wechat', 'wechat'), ('alipay', 'alipay'), ('unionpay', 'unionpay'), ('paypal', 'paypal'), ('boleto', 'boleto')], max_length=10)),
-                ('channel_number', models.CharField(max_length=64)),
-                ('number', models.CharField(max_length=64)),
-                ('receipt_class', models.CharField(choices=[('settled', 'Pays the order'), ('surplus', 'The order was paid already'), ('late', 'The order was closed'), ('mismatch', 'Amount or currency differ'), ('unmatched', 'No payment of ours')], max_length=10)),
-                ('amount', models.BigIntegerField(help_text='minor units, as reported')),
-                ('currency', models.CharField(help_text='as reported', max_length=3)),
-                ('source', models.CharField(choices=[('SHOPPER', 'Shopper'), ('STAFF', 'Staff'), ('SYSTEM', 'System'), ('RESPONSE', 'Response'), ('CALLBACK', 'Callback'), ('QUERY', 'Query'), ('STATEMENT', 'Statement')], max_length=10)),
-                ('paid_at', models.DateTimeField(blank=True, help_text='as reported', null=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('order', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='receipts', to='orders.order')),
-                ('payment', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='receipts', to='payments.payment')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "channel",
+                    models.CharField(
+                        choices=[
+                            ("wechat", "wechat"),
+                            ("alipay", "alipay"),
+                            ("unionpay", "unionpay"),
+                            ("paypal", "paypal"),
+                            ("boleto", "boleto"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("channel_number", models.CharField(max_length=64)),
+                ("number", models.CharField(max_length=64)),
+                (
+                    "receipt_class",
+                    models.CharField(
+                        choices=[
+                            ("settled", "Pays the order"),
+                            ("surplus", "The order was paid already"),
+                            ("late", "The order was closed"),
+                            ("mismatch", "Amount or currency differ"),
+                            ("unmatched", "No payment of ours"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("amount", models.BigIntegerField(help_text="minor units, as reported")),
+                ("currency", models.CharField(help_text="as reported", max_length=3)),
+                (
+                    "source",
+                    models.CharField(
+                        choices=[
+                            ("SHOPPER", "Shopper"),
+                            ("STAFF", "Staff"),
+                            ("SYSTEM", "System"),
+                            ("RESPONSE", "Response"),
+                            ("CALLBACK", "Callback"),
+                            ("QUERY", "Query"),
+                            ("STATEMENT", "Statement"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("paid_at", models.DateTimeField(blank=True, help_text="as reported", null=True)),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "order",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="receipts",
+                        to="orders.order",
+                    ),
+                ),
+                (
+                    "payment",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="receipts",
+                        to="payments.payment",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='Refund',
+            name="Refund",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.CharField(default=shop.numbers.new_refund_number, editable=False, max_length=32, unique=True)),
-                ('kind', models.CharField(choices=[('AUTOMATIC', 'Surplus or late money'), ('ASKED', 'Asked for'), ('CONSOLE', "Made in the channel's own console")], max_length=10)),
-                ('status', models.CharField(choices=[('PENDING_APPROVAL', 'Waiting for approval'), ('REFUNDING', 'On its way'), ('REFUNDED', 'Refunded'), ('FAILED', 'Failed'), ('REJECTED', 'Rejected')], max_length=20)),
-                ('amount', models.PositiveBigIntegerField(help_text='minor units')),
-                ('reason', models.CharField(max_length=80)),
-                ('channel_number', models.CharField(blank=True, max_length=64)),
-                ('sent_at', models.DateTimeField(blank=True, null=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('receipt', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='refunds', to='payments.receipt')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "number",
+                    models.CharField(
+                        default=shop.numbers.new_refund_number, editable=False, max_length=32, unique=True
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("AUTOMATIC", "Surplus or late money"),
+                            ("ASKED", "Asked for"),
+                            ("CONSOLE", "Made in the channel's own console"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("PENDING_APPROVAL", "Waiting for approval"),
+                            ("REFUNDING", "On its way"),
+                            ("REFUNDED", "Refunded"),
+                            ("FAILED", "Failed"),
+                            ("REJECTED", "Rejected"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("amount", models.PositiveBigIntegerField(help_text="minor units")),
+                ("reason", models.CharField(max_length=80)),
+                ("channel_number", models.CharField(blank=True, max_length=64)),
+                ("sent_at", models.DateTimeField(blank=True, null=True)),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "receipt",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="refunds",
+                        to="payments.receipt",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='Case',
+            name="Case",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('mismatch', 'Amount or currency differ'), ('unmatched', 'Money for no payment of ours'), ('unanswered', 'The channel gave no answer until the last query'), ('refund', 'A refund needs a person'), ('disagrees', 'Order and receipts do not agree'), ('no_alarm', 'Something unfinished had no alarm')], max_length=20)),
-                ('subject', models.CharField(help_text='public number of what it is about', max_length=64)),
-                ('evidence', models.JSONField(default=dict)),
-                ('deadline', models.DateTimeField()),
-                ('opened_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('resolved_at', models.DateTimeField(blank=True, null=True)),
-                ('resolution', models.CharField(blank=True, max_length=300)),
-                ('order', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='cases', to='orders.order')),
-                ('owner', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("mismatch", "Amount or currency differ"),
+                            ("unmatched", "Money for no payment of ours"),
+                            ("unanswered", "The channel gave no answer until the last query"),
+                            ("refund", "A refund needs a person"),
+                            ("disagrees", "Order and receipts do not agree"),
+                            ("no_alarm", "Something unfinished had no alarm"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("subject", models.CharField(help_text="public number of what it is about", max_length=64)),
+                ("evidence", models.JSONField(default=dict)),
+                ("deadline", models.DateTimeField()),
+                ("opened_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("resolved_at", models.DateTimeField(blank=True, null=True)),
+                ("resolution", models.CharField(blank=True, max_length=300)),
+                (
+                    "order",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="cases",
+                        to="orders.order",
+                    ),
+                ),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['deadline'],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('resolved_at__isnull', True)), fields=('kind', 'subject'), name='one_open_case_per_subject')],
+                "ordering": ["deadline"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("resolved_at__isnull", True)),
+                        fields=("kind", "subject"),
+                        name="one_open_case_per_subject",
+                    )
+                ],
             },
         ),
         migrations.AddConstraint(
-            model_name='payment',
-            constraint=models.UniqueConstraint(condition=models.Q(('status', 'PAYING'), ('superseded_at__isnull', True)), fields=('order',), name='one_live_payment_per_order'),
+            model_name="payment",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("status", "PAYING"), ("superseded_at__isnull", True)),
+                fields=("order",),
+                name="one_live_payment_per_order",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='payment',
-            constraint=models.CheckConstraint(condition=models.Q(('status__in', ['PAYING', 'PAID', 'CLOSED', 'FAILED'])), name='payment_is_never_seen_unpaid'),
+            model_name="payment",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("status__in", ["PAYING", "PAID", "CLOSED", "FAILED"])),
+                name="payment_is_never_seen_unpaid",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='payment',
-            constraint=models.CheckConstraint(condition=models.Q(('amount__gte', 1)), name='payment_has_an_amount'),
+            model_name="payment",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("amount__gte", 1)), name="payment_has_an_amount"
+            ),
         ),
         migrations.AddIndex(
-            model_name='callback',
-            index=models.Index(fields=['number'], name='callback_of_number'),
+            model_name="callback",
+            index=models.Index(fields=["number"], name="callback_of_number"),
         ),
         migrations.AddConstraint(
-            model_name='callback',
-            constraint=models.UniqueConstraint(fields=('channel', 'message_id'), name='one_row_per_message'),
+            model_name="callback",
+            constraint=models.UniqueConstraint(fields=("channel", "message_id"), name="one_row_per_message"),
         ),
         migrations.AddConstraint(
-            model_name='receipt',
-            constraint=models.UniqueConstraint(fields=('channel', 'channel_number'), name='one_receipt_per_trade'),
+            model_name="receipt",
+            constraint=models.UniqueConstraint(
+                fields=("channel", "channel_number"), name="one_receipt_per_trade"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='receipt',
-            constraint=models.CheckConstraint(condition=models.Q(('channel_number', ''), _negated=True), name='receipt_names_its_trade'),
+            model_name="receipt",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("channel_number", ""), _negated=True), name="receipt_names_its_trade"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='receipt',
-            constraint=models.UniqueConstraint(condition=models.Q(('receipt_class', 'settled')), fields=('order',), name='one_settled_receipt_per_order'),
+            model_name="receipt",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("receipt_class", "settled")),
+                fields=("order",),
+                name="one_settled_receipt_per_order",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='receipt',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('order__isnull', True), ('payment__isnull', True), ('receipt_class', 'unmatched')), models.Q(('order__isnull', False), ('payment__isnull', False), models.Q(('receipt_class', 'unmatched'), _negated=True)), _connector='OR'), name='unmatched_receipt_has_no_payment'),
+            model_name="receipt",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(
+                        ("order__isnull", True), ("payment__isnull", True), ("receipt_class", "unmatched")
+                    ),
+                    models.Q(
+                        ("order__isnull", False),
+                        ("payment__isnull", False),
+                        models.Q(("receipt_class", "unmatched"), _negated=True),
+                    ),
+                    _connector="OR",
+                ),
+                name="unmatched_receipt_has_no_payment",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='refund',
-            constraint=models.CheckConstraint(condition=models.Q(('amount__gte', 1)), name='refund_has_an_amount'),
+            model_name="refund",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("amount__gte", 1)), name="refund_has_an_amount"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='refund',
-            constraint=models.CheckConstraint(condition=models.Q(('status__in', ['PENDING_APPROVAL', 'REFUNDING', 'REFUNDED', 'FAILED', 'REJECTED'])), name='refund_status_is_known'),
+            model_name="refund",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("status__in", ["PENDING_APPROVAL", "REFUNDING", "REFUNDED", "FAILED", "REJECTED"])
+                ),
+                name="refund_status_is_known",
+            ),
         ),
     ]

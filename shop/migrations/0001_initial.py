@@ -5,56 +5,97 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Heartbeat',
+            name="Heartbeat",
             fields=[
-                ('name', models.CharField(max_length=100, primary_key=True, serialize=False)),
-                ('at', models.DateTimeField()),
-                ('note', models.JSONField(blank=True, default=dict)),
+                ("name", models.CharField(max_length=100, primary_key=True, serialize=False)),
+                ("at", models.DateTimeField()),
+                ("note", models.JSONField(blank=True, default=dict)),
             ],
         ),
         migrations.CreateModel(
-            name='Alarm',
+            name="Alarm",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(max_length=40)),
-                ('subject', models.CharField(help_text='public number or id of what is unfinished', max_length=64)),
-                ('due_at', models.DateTimeField()),
-                ('last_at', models.DateTimeField(blank=True, null=True)),
-                ('attempts', models.PositiveIntegerField(default=0)),
-                ('tried_at', models.DateTimeField(blank=True, null=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("kind", models.CharField(max_length=40)),
+                (
+                    "subject",
+                    models.CharField(help_text="public number or id of what is unfinished", max_length=64),
+                ),
+                ("due_at", models.DateTimeField()),
+                ("last_at", models.DateTimeField(blank=True, null=True)),
+                ("attempts", models.PositiveIntegerField(default=0)),
+                ("tried_at", models.DateTimeField(blank=True, null=True)),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
-                'indexes': [models.Index(fields=['due_at'], name='alarm_due')],
-                'constraints': [models.UniqueConstraint(fields=('kind', 'subject'), name='one_alarm_per_subject')],
+                "indexes": [models.Index(fields=["due_at"], name="alarm_due")],
+                "constraints": [
+                    models.UniqueConstraint(fields=("kind", "subject"), name="one_alarm_per_subject")
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Event',
+            name="Event",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('order_number', models.CharField(blank=True, max_length=32)),
-                ('subject_kind', models.CharField(choices=[('order', 'order'), ('payment', 'payment'), ('refund', 'refund')], max_length=10)),
-                ('subject', models.CharField(max_length=32)),
-                ('from_status', models.CharField(blank=True, max_length=20)),
-                ('to_status', models.CharField(max_length=20)),
-                ('source', models.CharField(choices=[('SHOPPER', 'Shopper'), ('STAFF', 'Staff'), ('SYSTEM', 'System'), ('RESPONSE', 'Response'), ('CALLBACK', 'Callback'), ('QUERY', 'Query'), ('STATEMENT', 'Statement')], max_length=10)),
-                ('actor', models.CharField(blank=True, max_length=150)),
-                ('note', models.JSONField(blank=True, default=dict)),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("order_number", models.CharField(blank=True, max_length=32)),
+                (
+                    "subject_kind",
+                    models.CharField(
+                        choices=[("order", "order"), ("payment", "payment"), ("refund", "refund")],
+                        max_length=10,
+                    ),
+                ),
+                ("subject", models.CharField(max_length=32)),
+                ("from_status", models.CharField(blank=True, max_length=20)),
+                ("to_status", models.CharField(max_length=20)),
+                (
+                    "source",
+                    models.CharField(
+                        choices=[
+                            ("SHOPPER", "Shopper"),
+                            ("STAFF", "Staff"),
+                            ("SYSTEM", "System"),
+                            ("RESPONSE", "Response"),
+                            ("CALLBACK", "Callback"),
+                            ("QUERY", "Query"),
+                            ("STATEMENT", "Statement"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("actor", models.CharField(blank=True, max_length=150)),
+                ("note", models.JSONField(blank=True, default=dict)),
+                ("at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
-                'ordering': ['id'],
-                'indexes': [models.Index(fields=['order_number', 'id'], name='event_of_order'), models.Index(fields=['subject_kind', 'subject', 'id'], name='event_of_subject')],
-                'constraints': [models.CheckConstraint(condition=models.Q(('from_status', models.F('to_status')), _negated=True), name='event_is_a_change')],
+                "ordering": ["id"],
+                "indexes": [
+                    models.Index(fields=["order_number", "id"], name="event_of_order"),
+                    models.Index(fields=["subject_kind", "subject", "id"], name="event_of_subject"),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("from_status", models.F("to_status")), _negated=True),
+                        name="event_is_a_change",
+                    )
+                ],
             },
         ),
     ]

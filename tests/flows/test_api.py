@@ -8,7 +8,7 @@ import requests
 
 from orders.models import Order, Product
 from payments.models import Payment
-from tests.making import make_product
+from tests.factories import make_product
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)

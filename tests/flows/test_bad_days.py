@@ -12,8 +12,8 @@ from payments.applying import apply_for_payment
 from payments.channels.registry import get_channel
 from payments.channels.wire import CallInsideTransaction
 from payments.models import Callback, Payment
+from tests.factories import make_order
 from tests.flows.test_api import Api, problem
-from tests.making import make_order
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)

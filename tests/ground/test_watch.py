@@ -13,7 +13,7 @@ from payments.applying import apply_for_payment
 from payments.models import Payment
 from shop.beats import CLUSTER, silent_for
 from shop.models import Alarm, Heartbeat
-from tests.making import make_order
+from tests.factories import make_order
 from tests.programs import running
 from tests.waiting import wait_until
 

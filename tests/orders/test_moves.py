@@ -11,7 +11,7 @@ from orders.moves import close_order, extend_if_ending, lock_order, move_order, 
 from orders.statuses import MOVES, CloseReason, OrderStatus
 from shop.events import record
 from shop.models import Alarm, Source
-from tests.making import make_order, make_payment, steps
+from tests.factories import make_order, make_payment, steps
 
 pytestmark = pytest.mark.django_db
 

@@ -8,7 +8,7 @@ from orders.errors import InvalidOrder, MixedCurrency, OutOfStock, UnknownProduc
 from orders.models import Order, Product
 from orders.placing import MAX_LINES, MAX_QUANTITY, Contact, Item, content_hash, place_order
 from shop.models import Alarm
-from tests.making import ANNA, make_order, make_product, steps
+from tests.factories import ANNA, make_order, make_product, steps
 
 pytestmark = pytest.mark.django_db
 

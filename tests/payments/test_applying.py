@@ -16,7 +16,7 @@ from payments.models import Payment
 from payments.querying import query_payment
 from payments.statuses import PaymentStatus
 from shop.models import Alarm
-from tests.making import make_order, steps
+from tests.factories import make_order, steps
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

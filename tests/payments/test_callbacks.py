@@ -15,7 +15,7 @@ from payments.models import Callback, Case, Payment, Receipt, Refund
 from payments.statuses import PaymentStatus, RefundStatus
 from shop.alarms import claim_due, handle
 from shop.models import Alarm, Source
-from tests.making import make_order, steps
+from tests.factories import make_order, steps
 from tests.sandbox.merchant import Received, Shop
 from tests.waiting import wait_until
 

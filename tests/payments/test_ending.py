@@ -14,7 +14,7 @@ from payments.querying import query_payment
 from payments.statuses import PaymentStatus
 from shop.alarms import claim_due, handle
 from shop.models import Alarm
-from tests.making import make_order
+from tests.factories import make_order
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -10,7 +10,7 @@ from payments.querying import query_payment
 from payments.settling import settle_payment
 from shop.alarms import handle_now
 from shop.models import Alarm, Source
-from tests.making import make_order, make_payment, report
+from tests.factories import make_order, make_payment, report
 
 pytestmark = pytest.mark.django_db
 

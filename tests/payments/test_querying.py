@@ -11,12 +11,13 @@ from payments.apps import QUERY_GAPS_S
 from payments.channels.base import Outcome
 from payments.errors import AskedTooOften, PaymentNotFound
 from payments.models import Case, Payment
-from payments.querying import query_by_person, query_payment
+from payments.moves import mark_unsure
+from payments.querying import query_by_person, query_order_by_person, query_payment
 from payments.settling import Settled
 from payments.statuses import PaymentStatus
 from shop.alarms import claim_due, handle
 from shop.models import Alarm
-from tests.making import make_order
+from tests.factories import make_order
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -125,6 +126,23 @@ def test_a_person_may_ask_but_not_too_often(payment):
     assert query_by_person(payment.number) is Settled.STALE
     with pytest.raises(AskedTooOften):
         query_by_person(payment.number)
+
+
+def test_asking_about_an_order_asks_about_every_attempt_that_may_have_been_paid(sandbox, payment):
+    Payment.objects.update(superseded_at=payment.created_at)
+    apply_for_payment(payment.order.number, channel="wechat", scene="qr")
+    sandbox.pay(payment.number)
+    query_order_by_person(payment.order.number)
+    assert status_of(payment) == PaymentStatus.PAID
+    with pytest.raises(AskedTooOften):
+        query_order_by_person(payment.order.number)
+
+
+def test_verified_answer_ends_the_doubt_of_a_close_without_one(payment):
+    mark_unsure(payment)
+    query_payment(payment.number)
+    payment.refresh_from_db()
+    assert payment.unsure_since is None
 
 
 def test_asking_about_nothing_is_not_found(sandbox):

@@ -9,7 +9,7 @@ from payments.refunding import send_refund
 from payments.settling import Settled
 from payments.statuses import RefundStatus
 from shop.models import Alarm
-from tests.making import make_order, steps
+from tests.factories import make_order, steps
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -31,7 +31,7 @@ def refund(sandbox) -> Refund:
 def settle_other(payment: Payment, *trades: dict[str, object]) -> None:
     from payments.settling import settle_payment
     from shop.models import Source
-    from tests.making import report
+    from tests.factories import report
 
     for trade in trades:
         settle_payment(

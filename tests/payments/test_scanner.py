@@ -10,7 +10,7 @@ from payments.applying import apply_for_payment
 from payments.models import Case, Payment
 from payments.scanner import find_forgotten, scan_payments
 from shop.models import Alarm
-from tests.making import make_order, make_payment
+from tests.factories import make_order, make_payment
 from tests.programs import call
 
 LONG_AGO = Now() - timedelta(minutes=5)

@@ -14,7 +14,7 @@ from payments.settling import Settled, expire_payment, settle_payment, settle_un
 from payments.statuses import PAYMENT_DEEDS, Deed, PaymentStatus, ReceiptClass, RefundStatus
 from shop.events import record
 from shop.models import Alarm, Source
-from tests.making import make_order, make_payment, make_product, report, steps
+from tests.factories import make_order, make_payment, make_product, report, steps
 
 pytestmark = pytest.mark.django_db
 

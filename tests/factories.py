@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+import factory
 from django.db import transaction
 
 from orders.models import Order, Product
@@ -13,15 +14,39 @@ from payments.models import Payment
 from payments.moves import start_payment, store_action
 from shop.models import Event
 
-ANNA = Contact(
-    name="Anna Lin", email="anna@example.com", phone="13800000000", address="1 Garden Road, Hangzhou"
-)
+
+class ProductFactory(factory.django.DjangoModelFactory[Product]):
+    """Tea for ¥129.00, ten of it; the one of this SKU when it is there already."""
+
+    class Meta:
+        model = Product
+        django_get_or_create = ("sku",)
+
+    sku = "tea"
+    name = factory.LazyAttribute(lambda product: product.sku.title())
+    price = 12900
+    currency = "CNY"
+    stock = 10
 
 
-def make_product(sku: str = "tea", *, price: int = 12900, currency: str = "CNY", stock: int = 10) -> Product:
+class ContactFactory(factory.Factory[Contact]):
+    """Somebody who orders."""
+
+    class Meta:
+        model = Contact
+
+    name = "Anna Lin"
+    email = "anna@example.com"
+    phone = "13800000000"
+    address = "1 Garden Road, Hangzhou"
+
+
+ANNA = ContactFactory.create()
+
+
+def make_product(sku: str = "tea", **fields: Any) -> Product:
     """A product, or the one that is there."""
-    fields = {"name": sku.title(), "price": price, "currency": currency, "stock": stock}
-    return Product.objects.get_or_create(sku=sku, defaults=fields)[0]
+    return ProductFactory.create(sku=sku, **fields)
 
 
 def make_order(*, quantity: int = 1, **product: Any) -> Order:
