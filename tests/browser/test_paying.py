@@ -1,0 +1,232 @@
+"""A shopper in a real browser: from the catalogue to a paid order, with and without JavaScript, wide and narrow."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from django.core.management import call_command
+from playwright.sync_api import Page, expect
+
+from orders.models import Order
+from payments.models import Payment
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+ORDER_PAGE = re.compile(r"/orders/N\w+/$")
+PAY_PAGE = re.compile(r"/orders/N\w+/pay/$")
+
+
+@pytest.fixture(autouse=True)
+def _goods(sandbox) -> None:
+    call_command("load_catalogue")
+
+
+def fill_in(page: Page) -> None:
+    page.get_by_label("Name").fill("Anna Lin")
+    page.get_by_label("Email").fill("anna@example.com")
+    page.get_by_label("Phone").fill("138 0000 0000")
+    page.get_by_label("Address").fill("1 Garden Road\nHangzhou")
+
+
+def order_tea(page: Page) -> None:
+    """From the catalogue to the pay page, which offers the ways to pay."""
+    page.goto("/")
+    page.get_by_role("button", name="Add Longjing tea to the cart").click()
+    page.get_by_role("link", name="Check out").click()
+    fill_in(page)
+    page.get_by_role("button", name="Place the order").click()
+    expect(page).to_have_url(PAY_PAGE)
+
+
+def show_code(page: Page) -> None:
+    page.get_by_role("button", name="WeChat Pay").click()
+    expect(page.get_by_role("img", name="WeChat Pay QR code for ¥129.00")).to_be_visible()
+    expect(page.get_by_role("status")).to_have_text("Waiting for you to scan")
+
+
+def open_wallet(page: Page) -> Page:
+    """The wallet in a second page, as on the shopper's phone."""
+    with page.expect_popup() as popup:
+        page.get_by_role("link", name="Open the sandbox wallet").click()
+    popup.value.wait_for_load_state()
+    return popup.value
+
+
+def pay_by_wallet(page: Page) -> None:
+    wallet = open_wallet(page)
+    wallet.get_by_role("button", name=re.compile("^Pay")).click()
+    wallet.wait_for_load_state()
+    wallet.close()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_shopper_buys_scans_pays_and_sees_it(open_page, photograph, width):
+    page = open_page(width=width)
+    page.goto("/")
+    photograph(page, "1-catalogue")
+    page.get_by_role("button", name="Add Longjing tea to the cart").click()
+    photograph(page, "2-cart")
+    page.get_by_role("link", name="Check out").click()
+    fill_in(page)
+    photograph(page, "3-checkout")
+    page.get_by_role("button", name="Place the order").click()
+    photograph(page, "4-ways-to-pay")
+    show_code(page)
+    photograph(page, "5-code")
+    pay_by_wallet(page)
+    expect(page.get_by_role("status")).to_have_text("Paid. Thank you.")
+    photograph(page, "6-paid")
+    expect(page).to_have_url(ORDER_PAGE)
+    expect(page.get_by_role("heading", level=1)).to_have_text("We are packing your order")
+    photograph(page, "7-order")
+    assert Order.objects.get().status == "READY_FOR_SHIPMENT"
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_all_of_it_works_without_javascript(open_page, photograph, width):
+    page = open_page(width=width, javascript=False)
+    order_tea(page)
+    show_code(page)
+    pay_by_wallet(page)
+    expect(page.get_by_text("Paid. Thank you.")).to_be_visible()  # the page refreshes itself
+    photograph(page, "8-paid-without-javascript")
+    page.get_by_role("link", name="See your order").click()
+    expect(page).to_have_url(ORDER_PAGE)
+    expect(page.get_by_role("heading", level=1)).to_have_text("We are packing your order")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_scrolls_sideways_at_320(open_page, photograph, scheme):
+    page = open_page(width=320, scheme=scheme)
+    page.goto("/")
+    photograph(page, f"catalogue-{scheme}")
+    page.get_by_role("button", name="Add Longjing tea to the cart").click()
+    page.goto("/")
+    page.get_by_role("button", name="Add Hammock from Ceará to the cart").click()
+    photograph(page, f"mixed-cart-{scheme}")
+    page.goto("/checkout/?currency=CNY")
+    page.get_by_role("button", name="Place the order").click()
+    expect(page.get_by_role("alert")).to_contain_text("Nothing was ordered yet.")
+    photograph(page, f"wrong-checkout-{scheme}")
+    fill_in(page)
+    page.get_by_role("button", name="Place the order").click()
+    show_code(page)
+    photograph(page, f"code-{scheme}")
+    page.get_by_role("link", name=re.compile("^N")).click()
+    photograph(page, f"order-{scheme}")
+    page.goto("/orders/N000000000000000/")
+    photograph(page, f"not-found-{scheme}")
+
+
+def test_press_on_check_finds_what_no_notification_told(open_page, sandbox):
+    sandbox.set_faults({"notify": {"drop": 1.0}})
+    page = open_page()
+    order_tea(page)
+    show_code(page)
+    pay_by_wallet(page)
+    page.get_by_role("button", name="I have paid").click()
+    expect(page.get_by_role("status")).to_have_text("Paid. Thank you.")
+    assert Payment.objects.get().status == "PAID"
+
+
+def test_order_that_was_paid_in_another_tab_goes_on_by_itself(open_page):
+    page = open_page()
+    order_tea(page)
+    show_code(page)
+    other = page.context.new_page()
+    other.goto(page.url)
+    pay_by_wallet(other)
+    for tab in (page, other):
+        expect(tab).to_have_url(ORDER_PAGE)
+
+
+def test_back_button_after_paying_shows_that_it_is_paid(open_page):
+    page = open_page()
+    order_tea(page)
+    show_code(page)
+    pay_by_wallet(page)
+    expect(page).to_have_url(ORDER_PAGE)
+    page.go_back()
+    expect(page).to_have_url(PAY_PAGE)
+    expect(page.get_by_role("status")).to_have_text("Paid. Thank you.")
+    expect(page.get_by_role("link", name="See your order")).to_be_visible()
+
+
+def test_countdown_does_not_believe_the_devices_clock(open_page):
+    page = open_page()
+    page.clock.set_fixed_time("2001-01-01T00:00:00Z")
+    order_tea(page)
+    show_code(page)
+    expect(page.locator("[data-left]")).to_have_text(re.compile("^(30|29) minutes$"))
+
+
+def test_status_line_stays_in_its_place_when_the_payment_is_found(open_page):
+    page = open_page()
+    order_tea(page)
+    show_code(page)
+    place = top_of_status(page)
+    pay_by_wallet(page)
+    expect(page.get_by_role("status")).to_have_text("Paid. Thank you.")
+    assert top_of_status(page) == place
+
+
+def test_waiting_page_outlives_a_shop_that_is_away_for_a_moment(open_page):
+    page = open_page()
+    order_tea(page)
+    show_code(page)
+    page.route("**/status?*", lambda route: route.abort())
+    with page.expect_event("requestfailed"):
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    with page.expect_event("requestfailed"):
+        pass  # and once more, by itself
+    page.unroute("**/status?*")
+    pay_by_wallet(page)
+    expect(page).to_have_url(ORDER_PAGE)
+
+
+def test_lost_session_is_told_a_way_on(open_page):
+    page = open_page()
+    order_tea(page)
+    show_code(page)
+    page.context.clear_cookies()
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Nothing is here")
+    expect(page.get_by_text("Your order and any payment of it are safe")).to_be_visible()
+
+
+def test_keyboard_alone_is_enough(open_page: Callable[..., Page]):
+    page = open_page()
+    page.goto("/")
+    press_on(page, "Add Longjing tea to the cart")
+    press_on(page, "Check out")
+    for value in ("Anna Lin", "anna@example.com", "13800000000", "1 Garden Road"):
+        if value == "Anna Lin":
+            page.get_by_label("Name").focus()
+        page.keyboard.type(value)
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(PAY_PAGE)
+    press_on(page, "WeChat Pay")
+    expect(page.get_by_role("status")).to_have_text("Waiting for you to scan")
+
+
+def press_on(page: Page, name: str) -> None:
+    """Walk there by the Tab key, see the focus, press Enter."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        seen = page.evaluate(
+            "[document.activeElement.getAttribute('aria-label') ?? document.activeElement.innerText,"
+            " getComputedStyle(document.activeElement).outlineStyle]"
+        )
+        assert seen[1] != "none", f"no visible focus on {seen[0]}"
+        if seen[0].strip() == name:
+            with page.expect_navigation():
+                page.keyboard.press("Enter")
+            return
+    raise AssertionError(f"{name} cannot be reached by the keyboard")
+
+
+def top_of_status(page: Page) -> int:
+    box = page.get_by_role("status").bounding_box()
+    assert box
+    return round(box["y"])

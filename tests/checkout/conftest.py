@@ -1,0 +1,62 @@
+"""Shoppers with a browser of their own, as Django's test client plays it."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from orders.access import SESSION_KEY
+from orders.models import Order
+from tests.factories import make_product
+
+CONTACT = {
+    "name": "Anna Lin",
+    "email": "anna@example.com",
+    "phone": "138 0000 0000",
+    "address": "1 Garden Road\nHangzhou",
+}
+
+
+@pytest.fixture
+def shopper() -> Client:
+    return Client()
+
+
+def fill_cart(client: Client, quantity: int = 1, **product: Any) -> None:
+    """Put a product into the browser's cart through the page."""
+    answer = client.post("/cart/add/", {"sku": make_product(**product).sku, "quantity": quantity})
+    assert answer.status_code == 302
+
+
+def form_of(client: Client, currency: str = "", **changed: str) -> dict[str, str]:
+    """The checkout form as the page shows it, filled in."""
+    shown = client.get("/checkout/", {"currency": currency} if currency else {}).context
+    part = shown["part"]
+    return {
+        "form_token": shown["form_token"],
+        "currency": part.currency,
+        "seen": part.seen,
+        **CONTACT,
+        **changed,
+    }
+
+
+def own(client: Client, order: Order) -> str:
+    """Let the browser be the one that placed the order. Returns the path of its order page."""
+    session = client.session
+    session[SESSION_KEY] = [order.number]
+    session.save()
+    return f"/orders/{order.number}/"
+
+
+@pytest.fixture
+def wechat(monkeypatch: pytest.MonkeyPatch) -> None:
+    """WeChat Pay is offered on the pages, though nothing here may call it."""
+
+    class Offered:
+        name = "wechat"
+
+        def scenes(self) -> frozenset[str]:
+            return frozenset({"qr"})
+
+    monkeypatch.setattr("shop.checkout.paying.offered_channels", lambda currency: [Offered()])

@@ -1,0 +1,93 @@
+"""Who sees an order's pages: the browser that placed it, whoever holds its link, and staff. Nobody else."""
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.test import Client
+
+from orders.access import SESSION_KEY, token_of
+from orders.models import Order
+from tests.checkout.conftest import fill_cart, form_of, own
+from tests.factories import make_order
+
+pytestmark = pytest.mark.django_db
+
+MISSING = "N000000000000000"
+PATHS = ["", "pay/"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_foreign_and_missing_orders_look_the_same(shopper, path):
+    foreign = shopper.get(f"/orders/{make_order().number}/{path}")
+    missing = shopper.get(f"/orders/{MISSING}/{path}")
+    assert foreign.status_code == missing.status_code == 404
+    assert foreign.content == missing.content
+
+
+@pytest.mark.parametrize("number", ["x", "n0000000000000000", "N" * 33, "%00", "N00000000000000.", "é" * 16])
+def test_senseless_number_is_not_found(shopper, number):
+    assert shopper.get(f"/orders/{number}/").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["pay/", "check/", "cancel/"])
+def test_stranger_changes_nothing(shopper, path):
+    order = make_order()
+    answer = shopper.post(f"/orders/{order.number}/{path}", {"channel": "wechat", "scene": "qr"})
+    assert answer.status_code == 404
+    order.refresh_from_db()
+    assert (order.status, order.version) == ("UNPAID", 1)
+
+
+def test_browser_that_placed_the_order_sees_it(shopper):
+    fill_cart(shopper)
+    shopper.post("/checkout/", form_of(shopper))
+    assert shopper.get(f"/orders/{Order.objects.get().number}/").status_code == 200
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_link_opens_the_order_once_and_leaves_a_clean_address(shopper, path):
+    order = make_order()
+    answer = shopper.get(f"/orders/{order.number}/{path}", {"token": token_of(order)})
+    assert (answer.status_code, answer.url) == (302, f"/orders/{order.number}/{path}")
+    assert answer["Referrer-Policy"] == "same-origin"
+    assert shopper.get(answer.url).status_code == 200
+    assert Client().get(answer.url).status_code == 404
+
+
+def test_link_opened_twice_is_remembered_once(shopper):
+    order = make_order()
+    for _ in range(2):
+        shopper.get(f"/orders/{order.number}/", {"token": token_of(order)})
+    assert shopper.session[SESSION_KEY] == [order.number]
+
+
+@pytest.mark.parametrize("token", ["x", "A" * 27, "é", "\x00"])
+def test_wrong_token_opens_nothing(shopper, token):
+    order = make_order()
+    assert shopper.get(f"/orders/{order.number}/", {"token": token}).status_code == 404
+    assert SESSION_KEY not in shopper.session
+
+
+def test_token_of_another_order_opens_nothing(shopper):
+    order, other = make_order(), make_order()
+    assert shopper.get(f"/orders/{order.number}/", {"token": token_of(other)}).status_code == 404
+
+
+def test_revoked_link_opens_nothing(shopper):
+    order = make_order()
+    token = token_of(order)
+    Order.objects.update(token_salt="another")
+    assert shopper.get(f"/orders/{order.number}/", {"token": token}).status_code == 404
+
+
+def test_wrong_token_does_not_shut_out_the_owner(shopper):
+    path = own(shopper, make_order())
+    assert shopper.get(path, {"token": "wrong"}).url == path
+
+
+def test_staff_see_every_order_and_others_who_logged_in_do_not(shopper):
+    order = make_order()
+    users = get_user_model().objects
+    shopper.force_login(users.create_user("staff", is_staff=True))
+    assert shopper.get(f"/orders/{order.number}/").status_code == 200
+    shopper.force_login(users.create_user("anybody"))
+    assert shopper.get(f"/orders/{order.number}/").status_code == 404

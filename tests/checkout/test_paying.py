@@ -1,0 +1,244 @@
+"""Paying through the pages, against the sandbox: one click to the code, and calm answers on every bad day."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.db.models import F
+from django.db.models.functions import Now
+
+from orders.models import Order
+from payments.models import Payment
+from payments.showing import Situation
+from shop.models import Event
+from tests.checkout.conftest import own
+from tests.checkout.situations import make_situation
+from tests.factories import make_order
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+WECHAT = {"channel": "wechat", "scene": "qr"}
+
+
+def fault(sandbox, operation: str, what: str, when: str = "before", **more: object) -> None:
+    entry = {"channel": "wechat", "operation": operation, "when": when, "what": what, "times": 20, **more}
+    sandbox.set_faults({"notify": {"drop": 1.0}, "script": [entry]})
+
+
+def text(answer) -> str:
+    return answer.content.decode()
+
+
+def test_one_click_leads_to_the_code(shopper, sandbox):
+    path = own(shopper, make_order())
+    page = text(shopper.get(f"{path}pay/"))
+    assert 'class="method"' in page
+    answer = shopper.post(f"{path}pay/", WECHAT, follow=True)
+    assert answer.redirect_chain == [(f"{path}pay/", 302)]
+    assert "<svg" in text(answer)
+    assert "Open WeChat and scan" in text(answer)
+    assert "Waiting for you to scan" in text(answer)
+
+
+def test_looking_changes_nothing(shopper, sandbox):
+    order = make_order()
+    path = own(shopper, order)
+    before = Event.objects.count()
+    for page in ("", "pay/", "pay/?choose", "check/", "cancel/"):
+        shopper.get(path + page)
+    order.refresh_from_db()
+    assert (order.status, order.version) == ("UNPAID", 1)
+    assert not Payment.objects.exists()
+    assert Event.objects.count() == before
+
+
+def test_double_click_shows_the_same_code(shopper, sandbox):
+    path = own(shopper, make_order())
+    pages = [text(shopper.post(f"{path}pay/", WECHAT, follow=True)) for _ in range(2)]
+    codes = [re.search(r'<svg[^>]*class="qr".*?</svg>', page, re.DOTALL)[0] for page in pages]
+    assert codes[0] == codes[1]
+    assert Payment.objects.count() == 1
+
+
+def test_sandbox_wallet_is_linked_in_the_demo_only(shopper, sandbox, settings):
+    path = own(shopper, make_order())
+    page = text(shopper.post(f"{path}pay/", WECHAT, follow=True))
+    link = re.search(r'href="([^"]+/_sandbox/wallet\?content=[^"]+)"', page)
+    assert link
+    assert "weixin%3A%2F%2Fwxpay%2Fbizpayurl%3Fpr%3D" in link[1]
+    settings.SANDBOX_URL = ""
+    assert "_sandbox" not in text(shopper.get(f"{path}pay/"))
+
+
+@pytest.mark.parametrize(
+    "method",
+    [{}, {"channel": "wechat"}, {"channel": "cash", "scene": "qr"}, {"channel": "wechat", "scene": "wap"}],
+)
+def test_way_to_pay_that_is_not_offered_is_refused(shopper, sandbox, method):
+    path = own(shopper, make_order())
+    answer = shopper.post(f"{path}pay/", method)
+    assert answer.status_code == 400
+    assert "not offered for this order" in text(answer)
+    assert not Payment.objects.exists()
+
+
+@pytest.mark.parametrize("currency", ["USD", "BRL"])
+def test_currency_without_a_channel_says_so(shopper, sandbox, currency):
+    path = own(shopper, make_order(currency=currency))
+    page = text(shopper.get(f"{path}pay/"))
+    assert f"no way yet to pay in {currency}" in page
+    assert 'class="method"' not in page
+    assert shopper.post(f"{path}pay/", WECHAT).status_code == 400
+
+
+def test_paid_order_leads_to_its_own_page(shopper, sandbox):
+    path = own(shopper, make_situation(Situation.PAID))
+    answer = shopper.post(f"{path}pay/", WECHAT)
+    assert (answer.status_code, answer.url) == (302, path)
+
+
+def test_closed_order_leads_to_its_own_page(shopper, sandbox):
+    path = own(shopper, make_situation(Situation.CANCELLED))
+    assert shopper.post(f"{path}pay/", WECHAT).url == path
+
+
+def test_channel_without_an_answer_is_waited_for_and_may_be_tried_again(shopper, sandbox):
+    path = own(shopper, make_order())
+    fault(sandbox, "create", "reset")
+    answer = shopper.post(f"{path}pay/", WECHAT)
+    page = text(answer)
+    assert answer.status_code == 409
+    assert answer["Retry-After"] == "1"
+    assert '<meta http-equiv="refresh" content="1">' in page
+    assert "WeChat has not answered yet" in page
+    sandbox.clear_faults()
+    Payment.objects.update(lease_until=Now() - timedelta(seconds=1))
+    again = shopper.post(f"{path}pay/", WECHAT, follow=True)
+    assert "Waiting for you to scan" in text(again)
+    assert Payment.objects.count() == 1
+
+
+def test_channel_that_refuses_is_said_so(shopper, sandbox):
+    path = own(shopper, make_order())
+    fault(sandbox, "create", "status", value={"status": 403, "code": "NO_AUTH"})
+    answer = shopper.post(f"{path}pay/", WECHAT)
+    page = text(answer)
+    assert answer.status_code == 503
+    assert "WeChat Pay cannot take a payment at the moment. Nothing was charged." in page
+    assert "WeChat Pay did not take this payment." in page
+    assert 'class="method"' in page
+
+
+def test_channel_out_of_reach_is_said_so_and_may_be_tried_again(shopper, sandbox, settings):
+    path = own(shopper, make_order())
+    settings.CHANNELS = {"wechat": settings.CHANNELS["wechat"] | {"BASE_URL": "http://127.0.0.1:9"}}
+    answer = shopper.post(f"{path}pay/", WECHAT)
+    assert answer.status_code == 503
+    assert "WeChat Pay cannot take a payment at the moment." in text(answer)
+    assert "Try again" in text(answer)
+
+
+def test_other_payment_is_held_up_while_the_earlier_one_is_undecided(shopper, sandbox):
+    path = own(shopper, make_order())
+    shopper.post(f"{path}pay/", WECHAT)
+    Payment.objects.update(scene="wap")  # as if the shopper had begun on a phone
+    fault(sandbox, "close", "status", value=500)
+    answer = shopper.post(f"{path}pay/", WECHAT)
+    assert answer.status_code == 409
+    assert "checking your earlier payment first, so that you do not pay twice" in text(answer)
+    assert answer["Retry-After"] in text(answer)
+
+
+def test_shopper_may_go_on_when_the_earlier_payment_stays_undecided(shopper, sandbox, settings):
+    path = own(shopper, make_order())
+    shopper.post(f"{path}pay/", WECHAT)
+    Payment.objects.update(scene="wap")
+    fault(sandbox, "close", "status", value=500)
+    shopper.post(f"{path}pay/", WECHAT)
+    limit = timedelta(seconds=settings.CONFIRMING_LIMIT_S + 1)
+    Payment.objects.update(unsure_since=F("unsure_since") - limit)
+    held_up = shopper.post(f"{path}pay/", WECHAT)
+    assert held_up.status_code == 409
+    assert 'name="supersede" value="1"' in text(held_up)
+    answer = shopper.post(f"{path}pay/", WECHAT | {"supersede": "1"}, follow=True)
+    assert "Waiting for you to scan" in text(answer)
+    assert Payment.objects.filter(superseded_at__isnull=False).count() == 1
+
+
+def test_check_finds_a_payment_that_nobody_told_us_about(shopper, sandbox):
+    order = make_order()
+    path = own(shopper, order)
+    sandbox.set_faults({"notify": {"drop": 1.0}})
+    shopper.post(f"{path}pay/", WECHAT)
+    sandbox.pay(Payment.objects.get().number)
+    answer = shopper.post(f"{path}check/", follow=True)
+    assert answer.redirect_chain == [(f"{path}pay/", 302)]
+    assert "Paid. Thank you." in text(answer)
+    order.refresh_from_db()
+    assert order.status == "READY_FOR_SHIPMENT"
+
+
+def test_check_before_paying_says_that_nothing_is_reported_yet(shopper, sandbox):
+    path = own(shopper, make_order())
+    shopper.post(f"{path}pay/", WECHAT)
+    answer = shopper.post(f"{path}check/", follow=True)
+    assert "WeChat does not report a payment yet" in text(answer)
+    assert "Waiting for you to scan" in text(answer)
+
+
+def test_check_again_at_once_does_not_ask_the_channel(shopper, sandbox):
+    path = own(shopper, make_order())
+    shopper.post(f"{path}pay/", WECHAT)
+    shopper.post(f"{path}check/")
+    fault(sandbox, "query", "reset")
+    answer = shopper.post(f"{path}check/", follow=True)
+    assert "We asked WeChat a moment ago" in text(answer)
+
+
+def test_check_finds_money_of_an_order_that_was_cancelled(shopper, sandbox):
+    path = own(shopper, make_order())
+    shopper.post(f"{path}pay/", WECHAT)
+    shopper.post(f"{path}cancel/")
+    sandbox.pay(Payment.objects.get().number, force=True)
+    answer = shopper.post(f"{path}check/", follow=True)
+    assert answer.redirect_chain == [(path, 302)]
+    assert "on its way back to your wallet" in text(answer)
+
+
+def test_check_without_a_payment_shows_the_choice(shopper, sandbox):
+    path = own(shopper, make_order())
+    assert 'class="method"' in text(shopper.post(f"{path}check/", follow=True))
+
+
+def test_cancel_closes_the_order_and_its_code(shopper, sandbox):
+    order = make_order()
+    path = own(shopper, order)
+    shopper.post(f"{path}pay/", WECHAT)
+    answer = shopper.post(f"{path}cancel/", follow=True)
+    assert answer.redirect_chain == [(path, 302)]
+    assert "You cancelled this order." in text(answer)
+    assert sandbox.trades(Payment.objects.get().number)[0]["status"] == "CLOSED"
+
+
+def test_cancel_twice_is_harmless(shopper, sandbox):
+    path = own(shopper, make_order())
+    for _ in range(2):
+        assert "You cancelled this order." in text(shopper.post(f"{path}cancel/", follow=True))
+    assert Event.objects.filter(to_status="CLOSED").count() == 1
+
+
+def test_cancel_of_a_paid_order_keeps_it(shopper, sandbox):
+    path = own(shopper, make_situation(Situation.PAID))
+    page = text(shopper.post(f"{path}cancel/", follow=True))
+    assert "This order is paid, so it was not cancelled." in page
+    assert Order.objects.get().status == "READY_FOR_SHIPMENT"
+
+
+def test_cancel_without_an_answer_of_the_channel_keeps_the_order_and_says_why(shopper, sandbox):
+    path = own(shopper, make_order())
+    shopper.post(f"{path}pay/", WECHAT)
+    fault(sandbox, "close", "status", value=500)
+    page = text(shopper.post(f"{path}cancel/", follow=True))
+    assert "Not cancelled yet: your payment may be on its way." in page
+    assert "Your payment is being confirmed." in page
+    assert Order.objects.get().status == "UNPAID"

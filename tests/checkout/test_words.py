@@ -1,0 +1,188 @@
+"""What the pages say in every situation: true words, a mood, an icon, and always a way on."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.conf import settings
+from django.db.models import F
+from django.db.models.functions import Now
+from django.utils.html import escape
+
+from orders.models import Order
+from orders.statuses import CloseReason
+from payments.channels.base import Outcome
+from payments.models import Payment, Refund
+from payments.showing import Situation, view_order
+from payments.statuses import RefundStatus
+from shop.checkout.words import WORDS, tell
+from tests.checkout.conftest import own
+from tests.checkout.situations import STEPS, close, make_situation, settle
+from tests.factories import make_order, make_payment
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("wechat")]
+
+ICONS = settings.BASE_DIR / "templates" / "icons"
+# The only situations in which the channel has said so.
+NOTHING_CHARGED = {Situation.EXPIRED, Situation.REFUSED}
+# Those in which money may be on its way: the page must not speak as if there were none.
+UNDECIDED = {Situation.CONFIRMING, Situation.ENDING, Situation.REVIEWED}
+LONG = timedelta(seconds=settings.CONFIRMING_LIMIT_S + 1)
+WAITING_PAGES = UNDECIDED | {Situation.STARTING, Situation.WAITING, Situation.SURPLUS, Situation.LATE}
+
+
+def page_of(shopper, order: Order, path: str = "") -> str:
+    answer = shopper.get(own(shopper, order) + path)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def test_every_situation_has_words_and_can_be_made():
+    assert set(WORDS) == set(STEPS) == set(Situation)
+
+
+@pytest.mark.parametrize("words", WORDS.values(), ids=WORDS)
+def test_icon_of_every_situation_is_drawn(words):
+    assert (ICONS / f"{words.icon}.svg").is_file()
+
+
+@pytest.mark.parametrize("situation", Situation)
+def test_made_order_is_seen_in_its_situation(situation):
+    assert view_order(make_situation(situation)).situation is situation
+
+
+@pytest.mark.parametrize("path", ["", "pay/"], ids=["order", "pay"])
+@pytest.mark.parametrize("situation", Situation)
+def test_page_of_every_situation_names_it_and_offers_a_way_on(shopper, situation, path):
+    order = make_situation(situation)
+    page = page_of(shopper, order, path)
+    main = page.partition("<main")[2].partition("</main>")[0]
+    assert f'data-situation="{situation}"' in main
+    assert escape(tell(view_order(order)).title) in page
+    assert re.search(r"<button|class=\"button", main)
+    assert "%(" not in page
+
+
+@pytest.mark.parametrize("situation", [each for each in Situation if each is not Situation.WAITING])
+def test_status_line_is_the_same_on_both_pages(shopper, situation):
+    order = make_situation(situation)
+    line = escape(tell(view_order(order)).line)
+    assert f"<p>{line}</p>" in page_of(shopper, order)
+    assert f"<p>{line}</p>" in page_of(shopper, order, "pay/")
+
+
+def test_code_that_is_waiting_is_on_the_pay_page(shopper):
+    order = make_situation(Situation.WAITING)
+    assert "Scan the code on the payment page." in page_of(shopper, order)
+    assert "Waiting for you to scan" in page_of(shopper, order, "pay/")
+
+
+@pytest.mark.parametrize("path", ["", "pay/"], ids=["order", "pay"])
+@pytest.mark.parametrize("situation", Situation)
+def test_page_never_says_failed_or_unpaid(shopper, situation, path):
+    page = page_of(shopper, make_situation(situation), path).lower()
+    assert "failed" not in page
+    assert "unpaid" not in page
+
+
+@pytest.mark.parametrize("situation", Situation)
+def test_nothing_was_charged_is_said_only_when_the_channel_said_so(situation):
+    line = tell(view_order(make_situation(situation))).line
+    assert ("Nothing was charged" in line) is (situation in NOTHING_CHARGED)
+
+
+def test_expired_order_that_was_never_tried_does_not_speak_for_a_channel():
+    order = make_order()
+    close(order, CloseReason.EXPIRED)
+    order.refresh_from_db()
+    assert "Nothing was charged" not in tell(view_order(order)).line
+
+
+def test_expired_order_with_an_attempt_that_is_still_watched_does_not_speak_for_the_channel():
+    order = make_order()
+    Payment.objects.filter(pk=make_payment(order).pk).update(superseded_at=Now())
+    settle(make_payment(order), Outcome.CLOSED)
+    close(order, CloseReason.EXPIRED)
+    order.refresh_from_db()
+    assert "Nothing was charged" not in tell(view_order(order)).line
+
+
+@pytest.mark.parametrize("situation", sorted(UNDECIDED))
+def test_undecided_order_shows_no_code_and_no_choice(shopper, situation):
+    page = page_of(shopper, make_situation(situation), "pay/")
+    assert 'class="qr"' not in page
+    assert 'class="method"' not in page
+    assert "data-left" not in page
+
+
+@pytest.mark.parametrize("situation", Situation)
+def test_page_refreshes_itself_without_javascript_exactly_while_it_waits(shopper, situation):
+    page = page_of(shopper, make_situation(situation), "pay/")
+    refreshes = '<noscript><meta http-equiv="refresh"' in page
+    assert refreshes is (situation in WAITING_PAGES)
+
+
+@pytest.mark.parametrize(
+    ("situation", "status", "words"),
+    [
+        (Situation.SURPLUS, RefundStatus.REFUNDING, "You paid twice. The second ¥129.00 is on its way back."),
+        (Situation.SURPLUS, RefundStatus.REFUNDED, "The second ¥129.00 is back in your wallet."),
+        (Situation.SURPLUS, RefundStatus.FAILED, "A person is sending the second ¥129.00 back."),
+        (Situation.LATE, RefundStatus.REFUNDING, "¥129.00 is on its way back to your wallet."),
+        (Situation.LATE, RefundStatus.REFUNDED, "¥129.00 is back in your wallet."),
+        (Situation.LATE, RefundStatus.FAILED, "A person is sending ¥129.00 back."),
+    ],
+)
+def test_returning_money_is_told_by_how_far_it_is(shopper, situation, status, words):
+    order = make_situation(situation)
+    Refund.objects.update(status=status)
+    assert words in page_of(shopper, order)
+
+
+def test_choice_to_go_on_is_offered_once_the_earlier_attempt_is_undecided_for_long(shopper):
+    order = make_situation(Situation.CONFIRMING)
+    assert 'name="supersede"' not in page_of(shopper, order, "pay/")
+    Payment.objects.update(unsure_since=F("unsure_since") - LONG)
+    page = page_of(shopper, order, "pay/")
+    assert 'name="supersede"' in page
+    assert "that money comes back by itself" in page
+
+
+def test_story_tells_what_happened_in_order_and_what_is_next(shopper):
+    order = make_order()
+    settle(make_payment(order))
+    page = page_of(shopper, order)
+    story = [
+        "Order placed",
+        "Payment with WeChat Pay started",
+        "Paid with WeChat Pay",
+        "Being packed",
+        "Shipped to you",
+    ]
+    places = [page.index(words) for words in story]
+    assert places == sorted(places)
+
+
+def test_story_shows_times_in_the_shops_own_zone(shopper, settings):
+    settings.DISPLAY_TIME_ZONE = "Asia/Shanghai"
+    order = make_order()
+    shown = re.search(r'<time datetime="([^"]+)">.*?(\d\d:\d\d)</time>', page_of(shopper, order), re.DOTALL)
+    assert shown
+    hour, minute = map(int, shown[1][11:16].split(":"))
+    assert shown[1].endswith("+00:00")
+    assert shown[2] == f"{(hour + 8) % 24:02}:{minute:02}"
+
+
+def test_story_of_an_order_that_late_money_reopened_says_why(shopper):
+    order = make_order()
+    payment = make_payment(order)
+    close(order, CloseReason.EXPIRED)
+    settle(payment)
+    page = page_of(shopper, order)
+    assert "Closed, because the time to pay was over" in page
+    assert "Open again, because your payment arrived" in page
+
+
+def test_amount_is_large_with_the_currency_small(shopper):
+    page = page_of(shopper, make_order(price=123456, currency="USD"), "pay/")
+    assert '<p class="large"><span class="amount"><small>$</small>1,234.56</span></p>' in page
