@@ -507,7 +507,8 @@ def _word_or_none(data: Mapping[str, Any], name: str) -> str:
 def _refund_of(request: RefundRequest) -> dict[str, Any]:
     reason = {"reason": request.reason} if request.reason else {}  # optional, but never empty
     return reason | {
-        "out_trade_no": request.payment_number,
+        # Not out_trade_no: a number that was paid twice has two trades, and it is this one's money that goes back.
+        "transaction_id": request.channel_number,
         "out_refund_no": request.number,
         "notify_url": request.notify_url,
         "amount": {

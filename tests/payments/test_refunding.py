@@ -62,6 +62,8 @@ def test_refund_is_sent_and_ends_when_the_channel_says_so(sandbox, refund):
     finish(refund)
     [made] = refunds_at_the_channel(sandbox, refund)
     assert (made["out_refund_no"], made["amount"]) == (refund.number, refund.amount)
+    [trade] = [trade for trade in sandbox.trades(refund.receipt.number) if trade["refunds"]]
+    assert trade["channel_number"] == refund.receipt.channel_number
     assert steps(refund.number) == [
         ("", "PENDING_APPROVAL"),
         ("PENDING_APPROVAL", "REFUNDING"),

@@ -425,7 +425,7 @@ def test_refund_is_written_as_the_protocol_says():
     make_wechat(wire=wire).refund(REFUND)
     assert wire.sent[0]["url"] == "https://api.example/v3/refund/domestic/refunds"
     assert sent_body(wire) == {
-        "out_trade_no": NUMBER,
+        "transaction_id": REFUND.channel_number,
         "out_refund_no": REFUND_NUMBER,
         "reason": "size",
         "notify_url": "https://shop.example/notify/wechat/",
