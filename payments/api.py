@@ -17,6 +17,7 @@ from orders.access import find_order
 from orders.api import order_fields
 from orders.errors import OrderNotFound
 from orders.models import Order
+from orders.statuses import OrderStatus
 from payments.applying import apply_for_payment
 from payments.ending import cancel_order
 from payments.errors import (
@@ -33,9 +34,11 @@ from payments.querying import query_by_person
 from payments.showing import OrderState, read_state
 from shop.api import ShopperAuthentication, StrictSerializer, Text, bearer_token, describe_error
 from shop.middleware import BUSY, busy
+from shop.numbers import is_number
 from shop.problems import Problem, answer
 
 MAX_WAIT_S = 30
+MAX_DIGITS = 10
 # How often a waiting status call reads the database.
 READ_EVERY_S = 1.0
 
@@ -89,7 +92,9 @@ class ShopperView(APIView):
 
     def find_payment(self, request: Request, number: str) -> Payment:
         """The payment of an order that the asker may see. Raises PaymentNotFound."""
-        payment = Payment.objects.select_related("order").filter(number=number).first()
+        payment = None
+        if is_number(number):
+            payment = Payment.objects.select_related("order").filter(number=number).first()
         if payment is None:
             raise PaymentNotFound(number)
         try:
@@ -108,7 +113,7 @@ class OrderView(ShopperView):
         return Response(
             {
                 **order_fields(order),
-                "payments": [payment_fields(payment) for payment in order.payments.all()],
+                "payments": [payment_fields(payment) for payment in order.payments.select_related("order")],
                 "refunds": [refund_fields(refund) for refund in refunds],
             }
         )
@@ -156,7 +161,8 @@ class QueryView(ShopperView):
 
 
 def payment_fields(payment: Payment) -> dict[str, Any]:
-    """A payment as the API shows it. The action is shown while it can be used."""
+    """A payment as the API shows it. The action is shown while it is wanted."""
+    is_unpaid = payment.order.status == OrderStatus.UNPAID
     return {
         "number": payment.number,
         "order": payment.order.number,
@@ -165,7 +171,7 @@ def payment_fields(payment: Payment) -> dict[str, Any]:
         "status": payment.status,
         "amount": payment.amount,
         "currency": payment.currency,
-        "action": payment.action if payment.is_live else None,
+        "action": payment.action if payment.is_payable and is_unpaid else None,
         "expires_at": payment.expires_at.isoformat(),
     }
 
@@ -191,7 +197,7 @@ async def order_status(request: HttpRequest, number: str) -> HttpResponse:
 
     Outside DRF, because it waits without holding a database connection.
     """
-    if request.method != "GET":
+    if request.method not in ("GET", "HEAD"):
         return answer(Problem(status=405, code="method_not_allowed", detail="Only GET is offered here."))
     try:
         since, wait_s = _whole(request, "since", most=2**31), _whole(request, "wait", most=MAX_WAIT_S)
@@ -213,7 +219,7 @@ def _whole(request: HttpRequest, name: str, *, most: int) -> int | None:
     text = request.GET.get(name, "")
     if not text:
         return None
-    if not (text.isascii() and text.isdigit() and int(text) <= most):
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS and int(text) <= most):
         raise ValueError(f"{name} must be a whole number up to {most}.")
     return int(text)
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import structlog
 from django.conf import settings
-from django.utils import timezone
 
 from orders.models import Order
 from orders.moves import LockedOrder, extend_if_ending, lock_order
@@ -36,6 +35,7 @@ from payments.models import Payment
 from payments.moves import (
     QUERY_PAYMENT,
     end_lease,
+    lock_payment,
     start_payment,
     store_action,
     supersede_payment,
@@ -45,6 +45,7 @@ from payments.querying import SOON_S, close_payment, query_payment
 from payments.settling import settle_payment
 from payments.statuses import PaymentStatus
 from shop.alarms import hasten
+from shop.clock import WITH_NOW
 from shop.models import Source
 from shop.transactions import transactional
 
@@ -99,12 +100,12 @@ def apply_for_payment(
         if todo is Next.WAIT and live:
             return Applied(_wait_for_action(live), is_new=False)
         if todo is Next.CREATE and live:
-            return Applied(_create(live, adapter, is_repeat=True), is_new=False)
+            return Applied(_create(live, adapter, is_first=live.nothing_sent), is_new=False)
         if todo is Next.REPLACE and live:
             _make_room(live, may_supersede=may_supersede)
         started = _start(order_number, adapter, scene, payer or {})
         if started is not None:
-            return Applied(_create(started, adapter, is_repeat=False), is_new=True)
+            return Applied(_create(started, adapter, is_first=True), is_new=True)
     raise PaymentConfirming(order_number, retry_after_s=RETRY_SOON_S)
 
 
@@ -129,7 +130,7 @@ def _look(order_number: str, adapter: Channel, scene: str) -> tuple[Next, Paymen
     live = _live_payment(order)
     if live is None:
         return Next.START, None
-    if (live.channel, live.scene) != (adapter.name, scene) or live.expires_at - order.now < WORTH_SHOWING:
+    if (live.channel, live.scene) != (adapter.name, scene) or _is_worth_renewing(order, live):
         return Next.REPLACE, live
     if live.action is not None:
         return Next.SHOW, live
@@ -137,8 +138,17 @@ def _look(order_number: str, adapter: Channel, scene: str) -> tuple[Next, Paymen
         return Next.WAIT, live
     if adapter.repeat is Repeat.ASK_THEN_NEW:
         return Next.REPLACE, live
+    was_sent = not live.nothing_sent
     take_lease(order, live)
+    live.nothing_sent = not was_sent
     return Next.CREATE, live
+
+
+def _is_worth_renewing(order: LockedOrder, live: Payment) -> bool:
+    """Whether the attempt is about to end and a new one would live longer."""
+    if live.expires_at - order.now >= WORTH_SHOWING:
+        return False
+    return not order.was_extended or order.expires_at > live.expires_at
 
 
 def _check_payable(order: LockedOrder, adapter: Channel) -> None:
@@ -146,6 +156,8 @@ def _check_payable(order: LockedOrder, adapter: Channel) -> None:
         raise OrderIsClosed(order.number)
     if order.status != OrderStatus.UNPAID:
         raise OrderIsPaid(order.number)
+    if order.was_extended and order.expires_at <= order.now:
+        raise OrderIsClosed(order.number)  # its alarm will say so in a moment
     if order.currency not in adapter.currencies:
         raise NotOffered(f"{adapter.name} does not take {order.currency}.", field="channel")
     if has_open_mismatch(order):
@@ -189,8 +201,8 @@ def _make_room(live: Payment, *, may_supersede: bool) -> None:
 
 def _insist_on_choice(live: Payment, *, may_supersede: bool) -> None:
     """The outcome is unknown: nothing new on a guess, until some time has passed and the shopper chooses to go on."""
-    live.refresh_from_db(fields=["status", "unsure_since"])
-    has_waited = live.is_undecided_for_long(timezone.now())
+    fresh = Payment.objects.annotate(**WITH_NOW).get(pk=live.pk)
+    has_waited = fresh.is_undecided_for_long(fresh.now)
     if not (has_waited and may_supersede):
         raise PaymentConfirming(
             live.order.number, retry_after_s=RETRY_WHILE_UNSURE_S, may_supersede=has_waited
@@ -216,8 +228,6 @@ def _start(order_number: str, adapter: Channel, scene: str, payer: Mapping[str, 
     if _live_payment(order) is not None:
         return None
     extend_if_ending(order)
-    if order.expires_at <= order.now:
-        raise OrderIsClosed(order_number)
     payment = Payment(
         channel=adapter.name,
         scene=scene,
@@ -236,16 +246,17 @@ def _start(order_number: str, adapter: Channel, scene: str, payer: Mapping[str, 
     return payment
 
 
-def _create(payment: Payment, adapter: Channel, *, is_repeat: bool) -> Payment:
+def _create(payment: Payment, adapter: Channel, *, is_first: bool) -> Payment:
+    """Make the create call. `is_first`: none was sent before, so the channel's refusal is about this one."""
     try:
         created = adapter.create(request_of(payment))
     except Unreachable as error:
-        end_lease(payment)
+        end_lease(payment, nothing_sent=is_first)
         raise ChannelUnavailable(payment.channel) from error
     except Unanswered as error:
         raise _ask_soon(payment) from error
     except Refused as error:
-        if is_repeat:  # the first try may have been taken: only a query can tell
+        if not is_first:  # an earlier try may have been taken: only a query can tell
             raise _ask_soon(payment) from error
         report = PaymentReport(outcome=Outcome.REFUSED, number=payment.number, code=error.code)
         settle_payment(report, channel=payment.channel, source=Source.RESPONSE)
@@ -259,13 +270,25 @@ def _ask_soon(payment: Payment) -> PaymentConfirming:
 
 
 def _keep_action(payment: Payment, created: Created) -> Payment:
-    stored = store_action(payment, created.action)
-    payment.refresh_from_db()
-    if stored or (payment.action is not None and payment.status == PaymentStatus.PAYING):
-        return payment
-    if payment.status == PaymentStatus.PAID:
+    """Show the action, unless the order or the attempt was ended while the channel made it."""
+    order_status, kept = _store_action(payment, created)
+    if kept.action is not None and kept.is_payable and order_status == OrderStatus.UNPAID:
+        return kept
+    if kept.is_live:
+        close_payment(kept)  # nobody shall pay a code that nobody waits for
+    if order_status == OrderStatus.CLOSED:
+        raise OrderIsClosed(payment.order.number)
+    if order_status != OrderStatus.UNPAID:
         raise OrderIsPaid(payment.order.number)
     raise PaymentConfirming(payment.order.number, retry_after_s=RETRY_SOON_S)
+
+
+@transactional
+def _store_action(payment: Payment, created: Created) -> tuple[str, Payment]:
+    order, locked = lock_payment(payment.number, channel=payment.channel)
+    if locked.action is None and locked.is_payable and order.status == OrderStatus.UNPAID:
+        store_action(order, locked, created.action)
+    return order.status, locked
 
 
 def request_of(payment: Payment) -> CreateRequest:

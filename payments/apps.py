@@ -1,7 +1,8 @@
 from django.apps import AppConfig
 
-# Moments after applying: 10, 20 and 30 s, then 1, 4, 9, … n² minutes. These are the gaps between them.
-QUERY_GAPS_S = (10, 10, 10, 30, *(60 * (2 * n - 1) for n in range(2, 41)))
+# Moments after applying: 10, 20 and 30 s, then 1, 4, 9, … n² minutes. These are the gaps between them; the first
+# moment itself is `moves.FIRST_QUERY_S`.
+QUERY_GAPS_S = (10, 10, 30, *(60 * (2 * n - 1) for n in range(2, 41)))
 
 
 class PaymentsConfig(AppConfig):

@@ -66,9 +66,10 @@ def take_by_alarm(claim: Claim) -> None:
     if kept is None:
         remove_alarms([TAKE_CALLBACK], claim.subject)
         return
-    if get_channel(kept.channel).confirms_callbacks_by_query:
-        _confirm(kept)
-    _take_kept(kept.pk)
+    is_confirmed = False
+    if _must_ask(get_channel(kept.channel), report_from_json(kept.report)):
+        is_confirmed = _confirm(kept)
+    _take_kept(kept.pk, is_confirmed=is_confirmed)
 
 
 def _is_known(channel: Channel, message: CallbackMessage) -> bool:
@@ -89,7 +90,7 @@ def _take(channel: Channel, message: CallbackMessage, raw: RawCallback) -> None:
     kept = _keep(channel, message, raw)
     if kept.taken_at is not None:
         return
-    if not channel.confirms_callbacks_by_query and _settle(channel.name, message.report):
+    if not _must_ask(channel, message.report) and _settle(channel.name, message.report):
         _mark_taken(kept)
         return
     set_alarm(TAKE_CALLBACK, str(kept.pk), in_s=TRY_AGAIN_S)
@@ -123,19 +124,26 @@ def _settle(channel_name: str, report: Report) -> bool:
     return True
 
 
-def _confirm(kept: Callback) -> None:
-    """Ask the channel itself about what the message names, if it is ours. Settles on the way."""
-    if Payment.objects.filter(number=kept.number, channel=kept.channel).exists():
-        query_payment(kept.number)
+def _must_ask(channel: Channel, report: Report) -> bool:
+    """Whether the message alone settles nothing: its channel wants it confirmed, or we could not read it."""
+    return channel.confirms_callbacks_by_query or report.outcome is Outcome.UNKNOWN
+
+
+def _confirm(kept: Callback) -> bool:
+    """Ask the channel about the payment that the message names, and settle; False when that decided nothing."""
+    if not Payment.objects.filter(number=kept.number, channel=kept.channel).exists():
+        return False
+    return query_payment(kept.number)[0] is not Outcome.UNKNOWN
 
 
 @transactional
-def _take_kept(pk: int) -> None:
+def _take_kept(pk: int, *, is_confirmed: bool) -> None:
     kept = Callback.objects.select_for_update().annotate(**WITH_NOW).get(pk=pk)
     if kept.taken_at is not None:
         return
     report = report_from_json(kept.report)
-    if not _settle(kept.channel, report):
+    must_ask = _must_ask(get_channel(kept.channel), report)
+    if not (is_confirmed or (not must_ask and _settle(kept.channel, report))):
         if kept.now - kept.received_at < UNMATCHED_AFTER:
             return
         _give_a_home(kept, report)
@@ -143,7 +151,7 @@ def _take_kept(pk: int) -> None:
 
 
 def _give_a_home(kept: Callback, report: Report) -> None:
-    """It named nothing of ours for a minute: its money gets a receipt, and a person decides."""
+    """A minute has settled nothing: money that names no payment gets a receipt, and a person decides."""
     if isinstance(report, PaymentReport) and report.outcome is Outcome.SUCCEEDED:
         settle_unmatched(report, channel=kept.channel, source=Source.CALLBACK)
         return

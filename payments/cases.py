@@ -5,10 +5,15 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
+from django.db import transaction
 from django.db.models.functions import Now
 
 from orders.models import Order
 from payments.models import Case
+from shop.alarms import Claim, postpone
+
+# Who is not answered at the end of a schedule is asked once a day from then on.
+DAILY_S = 24 * 3600
 
 log = structlog.get_logger("nodrop.cases")
 
@@ -20,6 +25,7 @@ DEADLINES: dict[Case.Kind, timedelta] = {
     Case.Kind.REFUND: timedelta(hours=24),
     Case.Kind.DISAGREES: timedelta(hours=4),
     Case.Kind.NO_ALARM: timedelta(hours=4),
+    Case.Kind.FAILING: timedelta(hours=4),
 }
 
 
@@ -38,6 +44,21 @@ def open_case(kind: Case.Kind, subject: str, *, order: Order | None, evidence: M
         ignore_conflicts=True,
     )
     log.warning("case opened", kind=str(kind), subject=subject, order=order.number if order else "")
+
+
+def close_cases(kind: Case.Kind, subject: str, *, resolution: str) -> None:
+    """What a case asked has been answered without a person. Joins the caller's transaction."""
+    open_ones = Case.objects.filter(kind=kind, subject=subject, resolved_at__isnull=True)
+    open_ones.update(resolved_at=Now(), resolution=resolution)
+
+
+def open_for_alarm(claim: Claim, error: Exception) -> None:
+    """The handler of an alarm keeps failing: a person should know. It is tried on, at its last moment once a day."""
+    with transaction.atomic():
+        evidence = {"alarm": claim.kind, "attempt": claim.attempt, "error": type(error).__name__}
+        open_case(Case.Kind.FAILING, claim.subject, order=None, evidence=evidence)
+        if claim.is_last:
+            postpone(claim.kind, claim.subject, by_s=DAILY_S)
 
 
 def has_open_mismatch(order: Order) -> bool:

@@ -6,13 +6,14 @@ goods go back on the shelf all the same: money that still comes is late and goes
 
 import structlog
 
+from orders.models import Order
 from orders.moves import EXPIRE_ORDER, LockedOrder, close_order, lock_order
 from orders.statuses import CloseReason, OrderStatus
-from payments.cases import has_open_mismatch
+from payments.cases import has_open_mismatch, open_case
 from payments.channels.base import Outcome
 from payments.channels.registry import get_channel
 from payments.errors import OrderIsPaid, PaymentConfirming
-from payments.models import Payment
+from payments.models import Case, Payment
 from payments.moves import supersede_payment
 from payments.querying import close_payment, query_payment
 from payments.statuses import PaymentStatus
@@ -24,6 +25,10 @@ from shop.transactions import transactional
 log = structlog.get_logger("nodrop.ending")
 
 RETRY_AFTER_S = 5
+# A rival who applies again and again does not keep us here.
+ROUNDS = 4
+# After so many tries without an answer a person should know that goods are held; that is about ten minutes.
+CASE_AFTER_TRIES = 5
 
 
 def cancel_order(number: str, *, source: Source = Source.SHOPPER, actor: str = "") -> None:
@@ -44,6 +49,10 @@ def expire_by_alarm(claim: Claim) -> None:
         remove_alarms([EXPIRE_ORDER], claim.subject)
     except PaymentConfirming:
         log.info("expiry waits for the channel", order=claim.subject)
+        if claim.attempt >= CASE_AFTER_TRIES:
+            order = Order.objects.get(number=claim.subject)
+            evidence = {"expired_at": order.expires_at.isoformat(), "tries": claim.attempt}
+            open_case(Case.Kind.UNANSWERED, order.number, order=order, evidence=evidence)
 
 
 @transactional
@@ -59,13 +68,18 @@ def _is_due(number: str) -> bool:
 
 
 def _end(number: str, reason: CloseReason, *, source: Source, actor: str) -> None:
-    while (live := _live_payment(number)) is not None:
-        # Money of the wrong amount keeps the order open until a person has decided.
-        if _close(live) is Outcome.UNKNOWN or has_open_mismatch(live.order):
-            raise PaymentConfirming(number, retry_after_s=RETRY_AFTER_S)
-        _stop_waiting_for(live)
-    if not _close_order(number, reason, source=source, actor=actor):
-        _end(number, reason, source=source, actor=actor)
+    for _ in range(ROUNDS):
+        live = _live_payment(number)
+        if live is None:
+            if _close_order(number, reason, source=source, actor=actor):
+                return
+        elif reason is CloseReason.EXPIRED and not _is_due(number):
+            return
+        elif _close(live) is Outcome.UNKNOWN:
+            break
+        else:
+            _stop_waiting_for(live)
+    raise PaymentConfirming(number, retry_after_s=RETRY_AFTER_S)
 
 
 def _live_payment(number: str) -> Payment | None:
@@ -76,15 +90,21 @@ def _live_payment(number: str) -> Payment | None:
 
 
 def _close(live: Payment) -> Outcome:
+    """Close, and where that has no answer ask: a verified *open* cannot be closed, but neither was it paid."""
+    outcome = Outcome.UNKNOWN
     if get_channel(live.channel).can_close:
-        return close_payment(live)
-    return query_payment(live.number)[0]
+        outcome = close_payment(live)
+    return query_payment(live.number)[0] if outcome is Outcome.UNKNOWN else outcome
 
 
 @transactional
 def _stop_waiting_for(live: Payment) -> None:
-    """What the channel could not close is superseded by nothing: it no longer holds the order up."""
+    """What the channel could not close is superseded by nothing: it no longer holds the order up.
+
+    Raises PaymentConfirming while money of the wrong amount waits for a person.
+    """
     order = lock_order(live.order.number)
+    _check_reviewed(order)
     payment = Payment.objects.select_for_update().get(pk=live.pk)
     if payment.status == PaymentStatus.PAYING and payment.superseded_at is None:
         supersede_payment(order, payment)
@@ -92,13 +112,23 @@ def _stop_waiting_for(live: Payment) -> None:
 
 @transactional
 def _close_order(number: str, reason: CloseReason, *, source: Source, actor: str) -> bool:
-    """Close the order; False when a new attempt has begun meanwhile. Raises OrderIsPaid."""
+    """Close the order; False when a new attempt has begun meanwhile. Raises OrderIsPaid, PaymentConfirming."""
     order: LockedOrder = lock_order(number)
     if order.status == OrderStatus.CLOSED:
         return True
     if order.status != OrderStatus.UNPAID:
         raise OrderIsPaid(number)
+    if reason is CloseReason.EXPIRED and order.expires_at > order.now:
+        set_alarm(EXPIRE_ORDER, number, at=order.expires_at)  # extended by a shopper who applied meanwhile
+        return True
+    _check_reviewed(order)
     if _live_payment(number) is not None:
         return False
     record([close_order(order, reason, source=source, actor=actor)])
     return True
+
+
+def _check_reviewed(order: LockedOrder) -> None:
+    """Money of the wrong amount keeps the order open until a person has decided."""
+    if has_open_mismatch(order):
+        raise PaymentConfirming(order.number, retry_after_s=RETRY_AFTER_S)

@@ -8,6 +8,7 @@ PaymentError
 ├── NotOffered             channel, scene and currency do not go together (400)
 ├── ChannelUnavailable     the channel could not be reached, or refused (503)
 ├── AskedTooOften          the channel was asked a moment ago (429)
+├── OverRefund             more than what is left of a receipt (409 over_refund)
 └── IllegalPaymentMove     a bug: the table has no such move
 """
 
@@ -63,6 +64,10 @@ class AskedTooOften(PaymentError):
     def __init__(self, retry_after_s: int) -> None:
         super().__init__("The channel was asked a moment ago.")
         self.retry_after_s = retry_after_s
+
+
+class OverRefund(PaymentError):
+    """Less than that is left of the receipt."""
 
 
 class IllegalPaymentMove(PaymentError):

@@ -42,8 +42,12 @@ class Payment(models.Model):
     lease_until = models.DateTimeField()
     # Another attempt took its place, but it may still take money and stays watched.
     superseded_at = models.DateTimeField(null=True, blank=True)
-    # Since when a close of ours has had no believable answer: what `payment_confirming` is measured by.
-    unsure_since = models.DateTimeField(null=True, blank=True)
+    # A close had no believable answer, and the channel has not been heard since.
+    is_unsure = models.BooleanField(default=False)
+    # Since when no close has been decided: how long this attempt may hold up the next one is measured from here.
+    close_unanswered_since = models.DateTimeField(null=True, blank=True)
+    # No try of the create call has left this machine yet, so its refusal is final.
+    nothing_sent = models.BooleanField(default=False)
     queried_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     # The database's clock, where the query that read the row asked for it.
@@ -74,11 +78,16 @@ class Payment(models.Model):
     def is_live(self) -> bool:
         return self.status == PaymentStatus.PAYING
 
+    @property
+    def is_payable(self) -> bool:
+        """Whether its action may still be shown to the shopper."""
+        return self.is_live and self.superseded_at is None
+
     def is_undecided_for_long(self, now: datetime) -> bool:
         """Whether a close has had no answer for so long that the shopper may choose to go on without one."""
-        if not self.is_live or self.unsure_since is None:
+        if not self.is_live or self.close_unanswered_since is None:
             return False
-        return now - self.unsure_since >= timedelta(seconds=settings.CONFIRMING_LIMIT_S)
+        return now - self.close_unanswered_since >= timedelta(seconds=settings.CONFIRMING_LIMIT_S)
 
 
 class Receipt(models.Model):
@@ -104,6 +113,10 @@ class Receipt(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["channel", "channel_number"], name="one_receipt_per_trade"),
             models.CheckConstraint(condition=~Q(channel_number=""), name="receipt_names_its_trade"),
+            models.CheckConstraint(condition=Q(amount__gte=0), name="receipt_amount_is_not_negative"),
+            models.CheckConstraint(
+                condition=Q(receipt_class__in=ReceiptClass.values), name="receipt_class_is_known"
+            ),
             models.UniqueConstraint(
                 fields=["order"],
                 condition=Q(receipt_class=ReceiptClass.SETTLED),
@@ -134,6 +147,7 @@ class Refund(models.Model):
 
     number = models.CharField(max_length=32, unique=True, default=new_refund_number, editable=False)
     receipt = models.ForeignKey(Receipt, on_delete=models.PROTECT, related_name="refunds")
+    channel = models.CharField(max_length=10, choices=CHANNEL_CHOICES)
     kind = models.CharField(max_length=10, choices=Kind.choices)
     status = models.CharField(max_length=20, choices=RefundStatus.choices)
     amount = models.PositiveBigIntegerField(help_text="minor units")
@@ -147,6 +161,11 @@ class Refund(models.Model):
         ordering = ["id"]
         constraints = [
             models.CheckConstraint(condition=Q(amount__gte=1), name="refund_has_an_amount"),
+            models.UniqueConstraint(
+                fields=["channel", "channel_number"],
+                condition=~Q(channel_number=""),
+                name="one_refund_per_channel_number",
+            ),
             models.CheckConstraint(
                 condition=Q(status__in=RefundStatus.values), name="refund_status_is_known"
             ),
@@ -199,6 +218,7 @@ class Case(models.Model):
         REFUND = "refund", "A refund needs a person"
         DISAGREES = "disagrees", "Order and receipts do not agree"
         NO_ALARM = "no_alarm", "Something unfinished had no alarm"
+        FAILING = "failing", "An alarm fails again and again"
 
     kind = models.CharField(max_length=20, choices=Kind.choices)
     subject = models.CharField(max_length=64, help_text="public number of what it is about")

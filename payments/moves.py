@@ -9,10 +9,10 @@ from datetime import timedelta
 from typing import Any
 
 from django.db.models import Sum
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Now
 
 from orders.moves import LockedOrder, lock_order, touch_order
-from payments.errors import IllegalPaymentMove, PaymentNotFound
+from payments.errors import IllegalPaymentMove, OverRefund, PaymentNotFound
 from payments.models import Payment, Receipt, Refund
 from payments.statuses import PAYMENT_MOVES, REFUND_MOVES, RESERVING, PaymentStatus, RefundStatus
 from shop.alarms import remove_alarms, send_message, set_alarm
@@ -81,28 +81,29 @@ def supersede_payment(order: LockedOrder, payment: Payment) -> None:
 
 def take_lease(order: LockedOrder, payment: Payment) -> None:
     """The caller makes the create call again under the same number; nobody else does meanwhile."""
-    _write(payment, lease_until=order.now + timedelta(seconds=LEASE_S))
+    _write(payment, lease_until=order.now + timedelta(seconds=LEASE_S), nothing_sent=False)
 
 
-def end_lease(payment: Payment) -> None:
-    """Nothing was sent: the next apply may try at once."""
-    Payment.objects.filter(pk=payment.pk).update(lease_until=Now())
+def end_lease(payment: Payment, *, nothing_sent: bool) -> None:
+    """The call did not leave this machine: the next apply may try at once. `nothing_sent`: nor did any before."""
+    Payment.objects.filter(pk=payment.pk).update(lease_until=Now(), nothing_sent=nothing_sent)
 
 
-def store_action(payment: Payment, action: Mapping[str, Any]) -> bool:
-    """Keep what the shopper does next; False when the payment is not PAYING any more or has an action already."""
-    waiting = Payment.objects.filter(pk=payment.pk, status=PaymentStatus.PAYING, action__isnull=True)
-    return bool(waiting.update(action=dict(action)))
+def store_action(order: LockedOrder, payment: Payment, action: Mapping[str, Any]) -> None:
+    """Keep what the shopper does next with the locked payment."""
+    _write(payment, action=dict(action))
+    touch_order(order)
 
 
 def mark_unsure(payment: Payment) -> None:
     """A close had no believable answer. The first such moment counts."""
-    Payment.objects.filter(pk=payment.pk, unsure_since__isnull=True).update(unsure_since=Now())
+    first = Coalesce("close_unanswered_since", Now())
+    Payment.objects.filter(pk=payment.pk).update(is_unsure=True, close_unanswered_since=first)
 
 
-def clear_unsure(payment: Payment) -> None:
-    """The channel has answered about the locked payment again."""
-    _write(payment, unsure_since=None)
+def end_doubt(payment: Payment) -> None:
+    """The channel has been heard again about the locked payment. Its close is undecided all the same."""
+    _write(payment, is_unsure=False)
 
 
 # ---- refunds -----------------------------------------------------------------------------------------------------
@@ -117,9 +118,19 @@ def refundable_minor(receipt: Receipt) -> int:
 
 
 def open_refund(receipt: Receipt, *, kind: Refund.Kind, amount: int, reason: str, source: Source) -> Refund:
-    """Promise to give `amount` minor units of the receipt back and let a worker send it. The order must be locked."""
+    """Promise to give `amount` minor units of the receipt back and let a worker send it. The order must be locked.
+
+    Raises OverRefund when less than that is left of the receipt.
+    """
+    if amount > refundable_minor(receipt):
+        raise OverRefund(receipt.channel_number)
     refund = Refund.objects.create(
-        receipt=receipt, kind=kind, amount=amount, reason=reason, status=RefundStatus.REFUNDING
+        receipt=receipt,
+        channel=receipt.channel,
+        kind=kind,
+        amount=amount,
+        reason=reason,
+        status=RefundStatus.REFUNDING,
     )
     steps = (("", RefundStatus.PENDING_APPROVAL), (RefundStatus.PENDING_APPROVAL, RefundStatus.REFUNDING))
     record([_refund_change(refund, before, after, source=source) for before, after in steps])

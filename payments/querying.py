@@ -9,7 +9,7 @@ import structlog
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from payments.cases import open_case
+from payments.cases import DAILY_S, open_case
 from payments.channels.base import Outcome
 from payments.channels.registry import get_channel
 from payments.errors import AskedTooOften, PaymentNotFound
@@ -25,8 +25,6 @@ log = structlog.get_logger("nodrop.querying")
 
 # People may ask for one payment this often; the alarms ask on their own.
 ASK_AGAIN_AFTER_S = 3
-# After the last moment of the schedule an undecided payment is asked once a day.
-DAILY_S = 24 * 3600
 # While somebody waits for the outcome of an earlier attempt, it is asked this soon.
 SOON_S = 3
 UNPAID_YET = frozenset({Outcome.OPEN, Outcome.NOT_FOUND})

@@ -15,18 +15,18 @@ from payments.moves import QUERY_PAYMENT, SEND_REFUND
 from shop.alarms import claim_due, handle, set_alarm
 from shop.transactions import transactional
 
-# A pass ends itself before the queue's time limit of 20 s.
-PASS_S = 15
-BATCH = 10
+# A pass ends itself before the queue's time limit of 20 s, which the last alarm, some 8 s of it, must not cross.
+PASS_S = 10
 # A transaction that is just being committed is not a bug.
 SETTLED_FOR = "1 minute"
 
 UNFINISHED = f"""
-select kind, subject from (
-    select '{QUERY_PAYMENT}' as kind, number as subject, created_at from payments_payment where status = 'PAYING'
-    union all select '{SEND_REFUND}', number, created_at from payments_refund where status = 'REFUNDING'
-    union all select '{EXPIRE_ORDER}', number, created_at from orders_order where status = 'UNPAID'
-    union all select '{TAKE_CALLBACK}', id::text, received_at from payments_callback where taken_at is null
+select kind, subject, last_at from (
+    select '{QUERY_PAYMENT}' as kind, number as subject, created_at, dead_at as last_at
+      from payments_payment where status = 'PAYING'
+    union all select '{SEND_REFUND}', number, created_at, null from payments_refund where status = 'REFUNDING'
+    union all select '{EXPIRE_ORDER}', number, created_at, null from orders_order where status = 'UNPAID'
+    union all select '{TAKE_CALLBACK}', id::text, received_at, null from payments_callback where taken_at is null
 ) unfinished
 where created_at < now() - interval '{SETTLED_FOR}'
   and not exists (select from shop_alarm a where a.kind = unfinished.kind and a.subject = unfinished.subject)
@@ -34,15 +34,14 @@ where created_at < now() - interval '{SETTLED_FOR}'
 
 
 def scan_payments() -> dict[str, int]:
-    """One pass: handle due alarms for at most 15 s, then give what has none an alarm and a case.
+    """One pass: give what has none an alarm and a case, then handle due alarms, one at a time, for some seconds.
 
     Returns how many were handled, failed and found without an alarm.
     """
     counts = {"handled": 0, "failed": 0, "without_alarm": len(find_forgotten())}
     give_up = time.monotonic() + PASS_S
-    while time.monotonic() < give_up and (claims := claim_due(BATCH)):
-        for claim in claims:
-            counts["handled" if handle(claim) else "failed"] += 1
+    while time.monotonic() < give_up and (claims := claim_due(1)):
+        counts["handled" if handle(claims[0]) else "failed"] += 1
     return counts
 
 
@@ -51,8 +50,8 @@ def find_forgotten() -> list[tuple[str, str]]:
     """The (kind, subject) of everything unfinished that nobody watched; each is watched again and has a case."""
     with connection.cursor() as cursor:
         cursor.execute(UNFINISHED)
-        forgotten = [(kind, subject) for kind, subject in cursor.fetchall()]
-    for kind, subject in forgotten:
-        set_alarm(kind, subject)
+        forgotten = cursor.fetchall()
+    for kind, subject, last_at in forgotten:
+        set_alarm(kind, subject, last_at=last_at)
         open_case(Case.Kind.NO_ALARM, subject, order=None, evidence={"kind": kind})
-    return forgotten
+    return [(kind, subject) for kind, subject, _ in forgotten]

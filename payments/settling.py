@@ -13,10 +13,10 @@ import structlog
 from orders.models import Order
 from orders.moves import LockedOrder, mark_paid, reopen_order, touch_order
 from orders.statuses import PAID, CloseReason, OrderStatus
-from payments.cases import open_case
+from payments.cases import close_cases, open_case
 from payments.channels.base import Outcome, PaymentReport, RefundReport
 from payments.models import Case, Payment, Receipt, Refund
-from payments.moves import clear_unsure, lock_payment, lock_refund, move_payment, move_refund, open_refund
+from payments.moves import end_doubt, lock_payment, lock_refund, move_payment, move_refund, open_refund
 from payments.statuses import PAYMENT_DEEDS, REFUND_ENDS, Deed, PaymentStatus, ReceiptClass, RefundStatus
 from shop.alarms import send_message, set_alarm
 from shop.events import Change, record
@@ -64,6 +64,7 @@ def expire_payment(number: str, *, channel: str, source: Source) -> Settled:
     order, payment = lock_payment(number, channel=channel)
     if payment.status != PaymentStatus.PAYING or order.now <= payment.dead_at:
         return Settled.STALE
+    _answer_cases(order, payment)
     record([move_payment(payment, PaymentStatus.CLOSED, source=source, note={"expired": True})])
     touch_order(order)
     return Settled.MOVED
@@ -87,6 +88,10 @@ def settle_unmatched(report: PaymentReport, *, channel: str, source: Source) -> 
 def settle_refund(report: RefundReport, *, channel: str, source: Source) -> Settled:
     """Settle one refund by what its `channel` said. Raises Refund.DoesNotExist for a number that is not ours."""
     order, refund = lock_refund(report.number, channel=channel)
+    if _contradicts(refund, report):
+        evidence = {"status": refund.status, "amount": refund.amount} | _refund_evidence(report)
+        open_case(Case.Kind.DISAGREES, refund.number, order=order, evidence=evidence)
+        return Settled.REVIEW
     if refund.status != RefundStatus.REFUNDING:
         return Settled.REPEATED
     if report.needs_person:
@@ -101,6 +106,17 @@ def settle_refund(report: RefundReport, *, channel: str, source: Source) -> Sett
     if end is RefundStatus.FAILED:
         open_case(Case.Kind.REFUND, refund.number, order=order, evidence={"code": report.code})
     return Settled.MOVED
+
+
+def _contradicts(refund: Refund, report: RefundReport) -> bool:
+    """Whether the channel's word does not fit ours: money that went back after all, of another amount or payment."""
+    if report.outcome is not Outcome.SUCCEEDED:
+        return False
+    return (
+        refund.status in (RefundStatus.FAILED, RefundStatus.REJECTED)
+        or report.amount_minor not in (None, refund.amount)
+        or report.payment_number not in ("", refund.receipt.number)
+    )
 
 
 # ---- the staircase of money --------------------------------------------------------------------------------------
@@ -120,6 +136,9 @@ def _take_money(
         return _set_aside(order, payment, receipt, report, source)
 
     # From here it must succeed.
+    _answer_cases(order, payment)
+    if known is not None:
+        close_cases(Case.Kind.UNMATCHED, known.channel_number, resolution="its payment appeared")
     changes: list[Change] = []
     if payment.status != PaymentStatus.PAID:
         changes.append(
@@ -129,7 +148,7 @@ def _take_money(
                 source=source,
                 actor=actor,
                 channel_number=report.channel_number,
-                unsure_since=None,
+                is_unsure=False,
             )
         )
     moved = _pay_order(order, source=source, actor=actor)
@@ -185,7 +204,7 @@ def _set_aside(
     receipt.receipt_class = ReceiptClass.MISMATCH
     receipt.save()
     evidence = _evidence(report, source) | {"expected": payment.amount, "expected_currency": payment.currency}
-    open_case(Case.Kind.MISMATCH, payment.number, order=order, evidence=evidence)
+    open_case(Case.Kind.MISMATCH, report.channel_number, order=order, evidence=evidence)
     touch_order(order)
     return Settled.REVIEW
 
@@ -197,10 +216,16 @@ def _give_back(receipt: Receipt) -> None:
     )
 
 
+def _answer_cases(order: LockedOrder, payment: Payment) -> None:
+    """A payment that was asked about until its end has been answered."""
+    if order.now > payment.dead_at:
+        close_cases(Case.Kind.UNANSWERED, payment.number, resolution="the channel has answered")
+
+
 def _end_doubt(order: LockedOrder, payment: Payment, report: PaymentReport) -> None:
     """A verified word after a close without an answer: the attempt is simply open again."""
-    if payment.unsure_since is not None and report.outcome in (Outcome.OPEN, Outcome.NOT_FOUND):
-        clear_unsure(payment)
+    if payment.is_unsure and report.outcome in (Outcome.OPEN, Outcome.NOT_FOUND):
+        end_doubt(payment)
         touch_order(order)
 
 
@@ -208,6 +233,7 @@ def _end(
     order: LockedOrder, payment: Payment, report: PaymentReport, deed: Deed, *, source: Source, actor: str
 ) -> Settled:
     to = PaymentStatus.CLOSED if deed is Deed.CLOSE else PaymentStatus.FAILED
+    _answer_cases(order, payment)
     record([move_payment(payment, to, source=source, actor=actor, note={"code": report.code})])
     touch_order(order)
     return Settled.MOVED
@@ -220,6 +246,15 @@ def _facts(report: PaymentReport, source: Source) -> dict[str, Any]:
         "currency": report.currency,
         "source": source,
         "paid_at": report.paid_at,
+    }
+
+
+def _refund_evidence(report: RefundReport) -> dict[str, Any]:
+    return {
+        "reported_amount": report.amount_minor,
+        "reported_payment": report.payment_number,
+        "channel_number": report.channel_number,
+        "code": report.code,
     }
 
 

@@ -5,13 +5,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from django.utils import timezone
-
 from orders.models import Order
 from orders.statuses import PAID, CloseReason, OrderStatus
 from payments.cases import has_open_mismatch
 from payments.models import Payment, Receipt, Refund
 from payments.statuses import PaymentStatus, ReceiptClass
+from shop.clock import read_now
 
 
 class Mood(StrEnum):
@@ -91,7 +90,7 @@ class OrderView:
 
 def view_order(order: Order) -> OrderView:
     """The order as its shopper sees it."""
-    payment = current_payment(order)
+    payment, now = current_payment(order), read_now()
     settled = Receipt.objects.filter(order=order, receipt_class=ReceiptClass.SETTLED).first()
     returning = (
         Refund.objects.filter(
@@ -105,24 +104,24 @@ def view_order(order: Order) -> OrderView:
     return OrderView(
         order=order,
         payment=payment,
-        situation=_situation(order, payment, returning),
+        situation=_situation(order, payment, returning, now),
         returning=returning,
         paid_by=settled.channel if settled else "",
         paid_at=(settled.paid_at or settled.created_at) if settled else None,
-        seconds_left=_seconds_left(order, payment),
-        may_supersede=payment is not None and payment.is_undecided_for_long(timezone.now()),
+        seconds_left=_seconds_left(order, payment, now),
+        may_supersede=payment is not None and payment.is_undecided_for_long(now),
     )
 
 
-def _seconds_left(order: Order, payment: Payment | None) -> int:
-    """By our clock, because the shopper's may be wrong. An attempt may end before its order, which was extended."""
+def _seconds_left(order: Order, payment: Payment | None, now: datetime) -> int:
+    """By the database's clock, because the shopper's may be wrong. An attempt may end before its order, which was extended."""
     if order.status != OrderStatus.UNPAID:
         return 0
     ends_at = payment.expires_at if payment and payment.is_live else order.expires_at
-    return max(0, int((ends_at - timezone.now()).total_seconds()))
+    return max(0, int((ends_at - now).total_seconds()))
 
 
-def _situation(order: Order, payment: Payment | None, returning: Refund | None) -> Situation:
+def _situation(order: Order, payment: Payment | None, returning: Refund | None, now: datetime) -> Situation:
     if order.status == OrderStatus.REFUNDED:
         return Situation.REFUNDED
     if order.status in PAID:
@@ -137,14 +136,14 @@ def _situation(order: Order, payment: Payment | None, returning: Refund | None) 
         return Situation.TO_PAY
     if payment.status == PaymentStatus.FAILED:
         return Situation.REFUSED
-    return _live_situation(payment)
+    return _live_situation(payment, now)
 
 
-def _live_situation(payment: Payment) -> Situation:
-    if payment.unsure_since is not None:
+def _live_situation(payment: Payment, now: datetime) -> Situation:
+    if payment.is_unsure:
         return Situation.CONFIRMING
     if payment.action is None:
         return Situation.STARTING
-    if payment.expires_at <= timezone.now():
+    if payment.expires_at <= now:
         return Situation.ENDING
     return Situation.WAITING

@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from django.db import connection, transaction
+from django.conf import settings
+from django.db import DatabaseError, connection, transaction
 from django.db.models.functions import Now
 from django.utils.module_loading import import_string
 from django_q.tasks import async_task
@@ -23,11 +24,16 @@ log = structlog.get_logger("nodrop.alarms")
 # After `last_at` a claimed alarm comes back after a minute, until its handler finishes or postpones it: the last try
 # must not be lost with the process that made it.
 AFTER_LAST_S = 60
+# People are told of an alarm that fails at each of these attempts.
+TELL_EVERY = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """What an alarm of this kind does and when it comes back: `gaps_s[n]` after the n-th claim, the last one for ever."""
+    """What an alarm of this kind does and when it comes back.
+
+    `gaps_s` are the seconds from the first claim to the second, from the second to the third, …; the last for ever.
+    """
 
     handler: str
     gaps_s: Sequence[int]
@@ -47,7 +53,7 @@ _kinds: dict[str, Kind] = {}
 
 
 def register(name: str, *, handler: str, gaps_s: Sequence[int]) -> None:
-    """Make a kind known, from an app's `ready()`. `handler` is a dotted name, called with a Claim."""
+    """Make a kind known, from an app's `ready()`. `handler` is a dotted name, called with a Claim; see Kind."""
     _kinds[name] = Kind(handler=handler, gaps_s=tuple(gaps_s))
 
 
@@ -141,10 +147,21 @@ def handle(claim: Claim) -> bool:
     ):
         try:
             import_string(_kinds[claim.kind].handler)(claim)
-        except Exception:  # the edge of the loop: one poisoned alarm must not stop the others
+        except Exception as error:  # the edge of the loop: one poisoned alarm must not stop the others
             log.exception("alarm failed")
+            _tell_people(claim, error)
             return False
     return True
+
+
+def _tell_people(claim: Claim, error: Exception) -> None:
+    """Nothing ends in a log line: what fails at its last moment, or again and again, is somebody's to look at."""
+    if not claim.is_last and claim.attempt % TELL_EVERY:
+        return
+    try:
+        import_string(settings.ALARM_FAILED)(claim, error)
+    except DatabaseError:  # it will fail, and be told, again
+        log.exception("failed alarm could not be told")
 
 
 def _claim(statement: str, **params: Any) -> list[Claim]:

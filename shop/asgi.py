@@ -1,6 +1,7 @@
 """The web process under an ASGI server. It uses the connection pool, see settings."""
 
 import os
+from typing import cast
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
 os.environ.setdefault("NODROP_DB_POOL", "1")
@@ -9,6 +10,7 @@ from django.conf import settings
 from django.core.asgi import get_asgi_application
 
 from shop import embedded
+from shop.limits import App, LimitBody
 
 embedded.ensure_started_for(settings)
-application = get_asgi_application()
+application = LimitBody(cast("App", get_asgi_application()))

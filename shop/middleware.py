@@ -1,5 +1,8 @@
 """What every answer of the shop shares: security headers, and a clear word when the database is busy or away."""
 
+import re
+
+from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -17,6 +20,16 @@ POLICY = (
 PRIVATE_PATHS = ("/orders/", "/checkout/", "/cart/", "/api/", "/admin/")
 BUSY = (OperationalError, InterfaceError, PoolTimeout)
 RETRY_AFTER_S = 2
+SESSION_KEY = re.compile(r"[a-z0-9]{32}")
+
+
+class OddCookieMiddleware(MiddlewareMixin):
+    """A session cookie that Django did not make is no session; looking for it could even be an error."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        key = request.COOKIES.get(settings.SESSION_COOKIE_NAME, "")
+        if not SESSION_KEY.fullmatch(key):
+            request.COOKIES.pop(settings.SESSION_COOKIE_NAME, None)
 
 
 class SecurityHeadersMiddleware(MiddlewareMixin):

@@ -14,6 +14,11 @@ def new_number(prefix: str, *, letters: int) -> str:
     return prefix + "".join(secrets.choice(ALPHABET) for _ in range(letters))
 
 
+def is_number(text: str) -> bool:
+    """Whether it could be a number of ours, before it is looked for."""
+    return 10 <= len(text) <= 32 and set(text) <= set(ALPHABET)
+
+
 def new_order_number() -> str:
     """16 characters, 75 bits: short enough to be read out, far too many to be tried."""
     return new_number("N", letters=15)

@@ -45,6 +45,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "shop.logs.RequestLogMiddleware",
     "shop.middleware.SecurityHeadersMiddleware",
+    "shop.middleware.OddCookieMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -149,6 +150,8 @@ Q_CLUSTER = {
 SCHEDULES = {"scan_payments": ("payments.tasks.scan", 1)}
 
 # ---- Orders and payments ----------------------------------------------------------------------------------------
+# Called with the claim and the error when the handler of an alarm keeps failing.
+ALARM_FAILED = "payments.cases.open_for_alarm"
 ORDER_LIFETIME_S = env.int("ORDER_LIFETIME_S", 30 * 60)
 # How long an unanswered earlier attempt may hold up the next one before the shopper may choose to go on.
 CONFIRMING_LIMIT_S = env.int("CONFIRMING_LIMIT_S", 60)
@@ -174,6 +177,8 @@ USE_TZ = True
 STATIC_URL = "static/"
 STATIC_ROOT = env.path("STATIC_ROOT", BASE_DIR / "staticfiles")
 STATICFILES_DIRS = [BASE_DIR / "static"]
+# Nothing is uploaded here. Without an address of its own Django's test server would look for files at every path.
+MEDIA_URL = "media/"
 WHITENOISE_USE_FINDERS = DEBUG
 WHITENOISE_AUTOREFRESH = DEBUG
 STORAGES = {

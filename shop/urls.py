@@ -9,6 +9,7 @@ urlpatterns = [
     path("", include("shop.checkout.urls")),
     path("api/v1/", include("orders.urls")),
     path("api/v1/", include("payments.urls")),
+    path("api/", include("shop.api_urls")),
     path("notify/", include("payments.notify_urls")),
     path("admin/", admin.site.urls),
     path("healthz", health.healthz, name="healthz"),

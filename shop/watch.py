@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
 import psycopg
 import structlog
@@ -69,14 +68,22 @@ class Watch:
             if time.monotonic() >= self.next_beat:
                 beats.beat(self.name)
                 self.next_beat = time.monotonic() + BEAT_EVERY_S
-            if self.cluster:
-                self.cluster.tick()
+            self._keep_cluster()
         except (DatabaseError, InterfaceError, psycopg.Error) as error:
             # PostgreSQL is away or restarting: alarms are rows and are due when it is back.
             log.warning("database does not answer", error=type(error).__name__)
             connection.close()
             return False
         return True
+
+    def _keep_cluster(self) -> None:
+        """The cluster is only speed: whatever is wrong with it must not stop the alarms."""
+        if self.cluster is None:
+            return
+        try:
+            self.cluster.tick()
+        except OSError as error:
+            log.warning("cluster could not be started", error=str(error))
 
     def _claim_for_free_threads(self) -> bool:
         """Claim no more than can be handled now; True when there may be more of both."""
@@ -158,7 +165,7 @@ class ClusterKeeper:
         """A session lock, on a connection of its own: it ends with the session, whatever kills it."""
         try:
             if self.lock is None:
-                self.lock = psycopg.connect(**_address(), autocommit=True)
+                self.lock = psycopg.connect(**connection.get_connection_params(), autocommit=True)
                 if not self.lock.execute("select pg_try_advisory_lock(%s)", [CLUSTER_LOCK]).fetchone()[0]:  # type: ignore[index]
                     self.lock.close()
                     self.lock = None
@@ -205,8 +212,3 @@ def keep_schedules() -> None:
         if not Schedule.objects.filter(name=name, **wanted).exists():
             Schedule.objects.update_or_create(name=name, defaults=wanted)
     Schedule.objects.exclude(name__in=settings.SCHEDULES).delete()
-
-
-def _address() -> dict[str, Any]:
-    params = connection.get_connection_params()
-    return {name: params[name] for name in ("dbname", "user", "password", "host", "port") if name in params}

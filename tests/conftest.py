@@ -12,6 +12,8 @@ from shop import embedded
 from tests.sandbox_process import SandboxProcess, start_sandbox
 
 embedded.ensure_started_for(shop_settings)
+# Between tests the tables are emptied, which the database refuses to everybody else.
+shop_settings.DATABASES["default"]["OPTIONS"]["options"] += " -c nodrop.may_forget=on"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -69,7 +69,9 @@ def make_payment(order: Order, *, lives_s: float = 1800, scene: str = "qr") -> P
             dead_at=expires_at + DEAD_MARGIN,
         )
         start_payment(locked, payment)
-        store_action(payment, {"type": "qr", "content": f"weixin://wxpay/bizpayurl?pr={payment.number}"})
+        store_action(
+            locked, payment, {"type": "qr", "content": f"weixin://wxpay/bizpayurl?pr={payment.number}"}
+        )
     payment.refresh_from_db()
     return payment
 

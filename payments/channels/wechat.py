@@ -139,11 +139,12 @@ class Answer:
     data: Mapping[str, Any]
     code: str = ""
     meaning: Meaning = Meaning.UNDECIDED
+    is_signed: bool = False
 
     @property
-    def outcome(self) -> Outcome:
-        """What is known when it did not bring what was asked for."""
-        return Outcome.NOT_FOUND if self.meaning is Meaning.MISSING else Outcome.UNKNOWN
+    def is_missing(self) -> bool:
+        """The channel says, signed or not, that there is no such thing."""
+        return self.meaning is Meaning.MISSING
 
 
 class WeChat(Channel):
@@ -221,7 +222,9 @@ class WeChat(Channel):
     def query(self, number: str) -> PaymentReport:
         answer = self._try("GET", f"{ORDERS}{quote(number, safe='')}?mchid={self._mchid}", "query", number)
         if answer.status != 200:
-            return PaymentReport(outcome=answer.outcome, number=number, code=answer.code)
+            # After dead_at "not found" ends the attempt, so it must come from WeChat and not from some proxy.
+            outcome = Outcome.NOT_FOUND if answer.is_missing and answer.is_signed else Outcome.UNKNOWN
+            return PaymentReport(outcome=outcome, number=number, code=answer.code)
         if not _is_about(answer.data, out_trade_no=number, mchid=self._mchid, appid=self._appid):
             return PaymentReport(outcome=Outcome.UNKNOWN, number=number, code="about_another")
         return _read_payment(answer.data)
@@ -232,7 +235,9 @@ class WeChat(Channel):
         if answer.status == 204:
             return PaymentReport(outcome=Outcome.CLOSED, number=number)
         if answer.meaning not in (Meaning.PAID, Meaning.ENDED):
-            return PaymentReport(outcome=answer.outcome, number=number, code=answer.code)
+            # Signed or not: what cannot be closed is only watched on.
+            outcome = Outcome.NOT_FOUND if answer.is_missing else Outcome.UNKNOWN
+            return PaymentReport(outcome=outcome, number=number, code=answer.code)
         # "Paid" and "closed before" come as errors, which decide nothing about money: a verified query does.
         report = self.query(number)
         if report.outcome in (Outcome.SUCCEEDED, Outcome.CLOSED):
@@ -275,18 +280,25 @@ class WeChat(Channel):
             return _read_refund_answer(answer, request.number, out_trade_no=request.payment_number)
         if answer.meaning not in (Meaning.REFUSED, Meaning.MISSING):
             return RefundReport(outcome=Outcome.UNKNOWN, number=request.number, code=answer.code)
-        # What was refused is one day sent again under a new number, so an error that need not be signed is not
-        # enough: WeChat must also not know this refund.
-        report = self.query_refund(request.number)
-        if report.outcome is Outcome.NOT_FOUND:
+        # What was refused is one day sent again under a new number, so one error is not enough: WeChat must also say,
+        # signed, that it does not know this refund.
+        known = self._ask_refund(request.number)
+        if known.is_missing and known.is_signed:
             raise Refused("WeChat refused the refund", code=answer.code)
-        return report
+        return self._refund_report(known, request.number)
 
     def query_refund(self, number: str) -> RefundReport:
-        answer = self._try("GET", f"{REFUNDS}/{quote(number, safe='')}", "query_refund", number)
-        if answer.status != 200:
-            return RefundReport(outcome=answer.outcome, number=number, code=answer.code)
-        return _read_refund_answer(answer, number)
+        return self._refund_report(self._ask_refund(number), number)
+
+    def _ask_refund(self, number: str) -> Answer:
+        return self._try("GET", f"{REFUNDS}/{quote(number, safe='')}", "query_refund", number)
+
+    def _refund_report(self, answer: Answer, number: str) -> RefundReport:
+        if answer.status == 200:
+            return _read_refund_answer(answer, number)
+        # Signed or not: a refund that is not there is only sent again under the same number.
+        outcome = Outcome.NOT_FOUND if answer.is_missing else Outcome.UNKNOWN
+        return RefundReport(outcome=outcome, number=number, code=answer.code)
 
     def _refuse_impossible_refund(self, request: RefundRequest) -> None:
         _refuse_unless(
@@ -479,7 +491,10 @@ def _read_error(reply: Reply) -> Answer:
     meaning = ERRORS.get(code, Meaning.UNDECIDED)
     if reply.status not in DECIDING_STATUSES or (meaning is Meaning.MISSING and reply.status != 404):
         meaning = Meaning.UNDECIDED
-    return Answer(status=reply.status, data={}, code=code or f"HTTP{reply.status}", meaning=meaning)
+    is_signed = "wechatpay-signature" in reply.headers  # and a bad one has been refused before
+    return Answer(
+        status=reply.status, data={}, code=code or f"HTTP{reply.status}", meaning=meaning, is_signed=is_signed
+    )
 
 
 def _error_code(reply: Reply) -> str:

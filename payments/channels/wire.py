@@ -56,6 +56,13 @@ def in_transaction(handler: Any = connections) -> bool:
     )
 
 
+def give_back_connections(handler: Any = connections) -> None:
+    """A call may take seconds: a pooled connection serves others meanwhile. One without a pool is kept."""
+    for connection in handler.all(initialized_only=True):
+        if connection.settings_dict["OPTIONS"].get("pool"):
+            connection.close()
+
+
 def is_safe_url(url: str) -> bool:
     """https to any host, http to this machine only, and no user name inside."""
     try:
@@ -117,6 +124,7 @@ class Wire:
         """
         if self._in_transaction():
             raise CallInsideTransaction(f"{self._channel} {operation} inside a database transaction")
+        give_back_connections()
         request = _prepare(method, url, headers, body)
         tell = functools.partial(self._tell, operation=operation, number=number, started=time.monotonic())
         try:

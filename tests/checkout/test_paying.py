@@ -156,7 +156,7 @@ def test_shopper_may_go_on_when_the_earlier_payment_stays_undecided(shopper, san
     fault(sandbox, "close", "status", value=500)
     shopper.post(f"{path}pay/", WECHAT)
     limit = timedelta(seconds=settings.CONFIRMING_LIMIT_S + 1)
-    Payment.objects.update(unsure_since=F("unsure_since") - limit)
+    Payment.objects.update(close_unanswered_since=F("close_unanswered_since") - limit)
     held_up = shopper.post(f"{path}pay/", WECHAT)
     assert held_up.status_code == 409
     assert 'name="supersede" value="1"' in text(held_up)
@@ -237,7 +237,8 @@ def test_cancel_of_a_paid_order_keeps_it(shopper, sandbox):
 def test_cancel_without_an_answer_of_the_channel_keeps_the_order_and_says_why(shopper, sandbox):
     path = own(shopper, make_order())
     shopper.post(f"{path}pay/", WECHAT)
-    fault(sandbox, "close", "status", value=500)
+    silent = {"channel": "wechat", "when": "before", "what": "status", "value": 500, "times": 20}
+    sandbox.set_faults({"script": [silent | {"operation": each} for each in ("close", "query")]})
     page = text(shopper.post(f"{path}cancel/", follow=True))
     assert "Not cancelled yet: your payment may be on its way." in page
     assert "Your payment is being confirmed." in page

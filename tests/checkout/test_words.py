@@ -142,7 +142,7 @@ def test_returning_money_is_told_by_how_far_it_is(shopper, situation, status, wo
 def test_choice_to_go_on_is_offered_once_the_earlier_attempt_is_undecided_for_long(shopper):
     order = make_situation(Situation.CONFIRMING)
     assert 'name="supersede"' not in page_of(shopper, order, "pay/")
-    Payment.objects.update(unsure_since=F("unsure_since") - LONG)
+    Payment.objects.update(close_unanswered_since=F("close_unanswered_since") - LONG)
     page = page_of(shopper, order, "pay/")
     assert 'name="supersede"' in page
     assert "that money comes back by itself" in page

@@ -246,7 +246,9 @@ def test_another_content_type_is_refused(api):
     assert problem(answer) == (415, "unsupported_media_type")
 
 
-@pytest.mark.parametrize("query", ["since=x", "wait=31", "wait=-1", "since=1e3", "wait=%F0%9F%98%80"])
+@pytest.mark.parametrize(
+    "query", ["since=x", "since=" + "9" * 5000, "wait=31", "wait=-1", "since=1e3", "wait=%F0%9F%98%80"]
+)
 def test_senseless_waiting_is_refused(api, query):
     number = api.place()["number"]
     assert problem(api.call("GET", f"orders/{number}/status?{query}")) == (400, "invalid")
@@ -273,17 +275,51 @@ def test_senseless_application_is_refused(api, sandbox, changed, field):
 def test_browser_session_may_not_change_anything_without_the_csrf_token(api, live_server, sandbox):
     browser = requests.Session()
     make_product()
-    body = {"items": [{"sku": "tea", "quantity": 1}], "contact": CONTACT}
-    placed = browser.post(f"{live_server.url}/api/v1/orders", json=body, timeout=5)
-    number = placed.json()["number"]
+    browser.get(f"{live_server.url}/cart/", timeout=5)
+    number = api.place()["number"]
+    browser.get(f"{live_server.url}/orders/{number}/?token={api.headers['Authorization'][7:]}", timeout=5)
     assert browser.get(f"{live_server.url}/api/v1/orders/{number}", timeout=5).status_code == 200
-    applied = browser.post(
-        f"{live_server.url}/api/v1/orders/{number}/payments",
-        json={"channel": "wechat", "scene": "qr"},
-        timeout=5,
-    )
-    assert applied.status_code == 403
+    wanted = {"channel": "wechat", "scene": "qr"}
+    url = f"{live_server.url}/api/v1/orders/{number}/payments"
+    refused = browser.post(url, json=wanted, timeout=5)
+    assert problem(refused) == (403, "permission_denied")
     assert not Payment.objects.exists()
+    browser.get(f"{live_server.url}/orders/{number}/pay/", timeout=5)
+    allowed = browser.post(
+        url, json=wanted, headers={"X-CSRFToken": browser.cookies["csrftoken"]}, timeout=15
+    )
+    assert allowed.status_code == 201
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "payments/P%00", "payments/" + "9" * 5000, "orders/%00", "orders/N\u0661" + "0" * 14, "nothing", "orders/",
+        "payments/P%00/query",
+    ],
+)  # fmt: skip
+def test_odd_paths_are_problems_and_not_errors(api, path):
+    assert problem(api.call("GET", path))[0] in (404, 405)
+
+
+@pytest.mark.parametrize("query", ["page=" + "9" * 5000, "page=0", "page=-1", "page=x", "page=%00"])
+def test_odd_pages_are_refused(api, query):
+    assert problem(api.call("GET", f"products?{query}")) == (400, "invalid")
+
+
+@pytest.mark.parametrize("cookie", ["%00aaaa", "\\000aaaaaaaaaaaa", "x" * 5000, "é", "'; drop table"])
+def test_odd_session_cookies_are_no_session(api, live_server, cookie):
+    headers = {"Cookie": f'session="{cookie}"'.encode()}
+    assert requests.get(f"{live_server.url}/cart/", headers=headers, timeout=5).status_code == 200
+    number = api.place()["number"]
+    api.headers = {"Cookie": f'session="{cookie}"'.encode()}
+    assert problem(api.call("GET", f"orders/{number}")) == (404, "not_found")
+
+
+def test_head_is_answered_where_get_is(api):
+    number = api.place()["number"]
+    for path in ("products", f"orders/{number}", f"orders/{number}/status"):
+        assert api.call("HEAD", path).status_code == 200
 
 
 def test_numbers_leak_into_no_log_with_their_token(api, sandbox, caplog):

@@ -85,5 +85,7 @@ def test_channel_is_never_called_inside_a_transaction(sandbox):
 
 
 def test_wrong_address_of_a_page_is_a_page_and_of_the_api_a_problem(live_server):
-    assert requests.get(f"{live_server.url}/nothing/here/", timeout=5).status_code == 404
-    assert requests.get(f"{live_server.url}/api/v1/orders/none", timeout=5).status_code == 404
+    page = requests.get(f"{live_server.url}/nothing/here/", timeout=5)
+    assert (page.status_code, page.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
+    assert problem(requests.get(f"{live_server.url}/api/v1/nothing", timeout=5)) == (404, "not_found")
+    assert problem(requests.post(f"{live_server.url}/api/v2/orders", timeout=5)) == (404, "not_found")

@@ -94,6 +94,15 @@ def test_history_is_refused_to_be_changed_by_the_database(statement):
     assert steps(order.number) == [("", "UNPAID")]
 
 
+def test_history_cannot_be_emptied_at_once():
+    with (
+        connection.cursor() as cursor,
+        pytest.raises(IntegrityError, match="append-only"),
+        transaction.atomic(),
+    ):
+        cursor.execute("set local nodrop.may_forget = off; truncate shop_event")
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"status": "PAYED"}, {"amount": 0}, {"status": "CLOSED"}, {"holds_stock": False}],

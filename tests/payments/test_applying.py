@@ -4,18 +4,22 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
 from orders.models import Order
+from orders.moves import close_order, lock_order
+from orders.statuses import CloseReason
 from payments.applying import Applied, apply_for_payment
+from payments.channels.base import Created, CreateRequest
+from payments.channels.registry import get_channel
 from payments.ending import cancel_order
 from payments.errors import ChannelUnavailable, NotOffered, OrderIsClosed, OrderIsPaid, PaymentConfirming
 from payments.models import Payment
 from payments.querying import query_payment
 from payments.statuses import PaymentStatus
-from shop.models import Alarm
+from shop.models import Alarm, Source
 from tests.factories import make_order, steps
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -110,7 +114,7 @@ def test_unanswered_close_blocks_a_new_attempt_for_a_while_then_the_shopper_may_
     with pytest.raises(PaymentConfirming) as refused:
         apply(order, may_supersede=True)
     assert not refused.value.may_supersede
-    Payment.objects.update(unsure_since=F("unsure_since") - timedelta(seconds=61))
+    Payment.objects.update(close_unanswered_since=F("close_unanswered_since") - timedelta(seconds=61))
     with pytest.raises(PaymentConfirming) as refused:
         apply(order)
     assert refused.value.may_supersede
@@ -171,6 +175,61 @@ def test_refused_repeat_of_an_unanswered_create_is_not_taken_for_a_failure(sandb
             apply(order)
         end_leases()
     assert Payment.objects.get().status == PaymentStatus.PAYING
+
+
+def test_channel_out_of_reach_at_first_may_refuse_the_next_try_for_good(sandbox, settings):
+    order = make_order()
+    good = settings.CHANNELS
+    settings.CHANNELS = {"wechat": good["wechat"] | {"BASE_URL": "http://127.0.0.1:9"}}
+    with pytest.raises(ChannelUnavailable):
+        apply(order)
+    settings.CHANNELS = good
+    fault(sandbox, "create", "status", value={"status": 403, "code": "NO_AUTH"}, times=1)
+    with pytest.raises(ChannelUnavailable):
+        apply(order)
+    assert Payment.objects.get().status == PaymentStatus.FAILED
+
+
+def test_order_that_is_cancelled_while_its_code_is_made_gives_nobody_the_code(sandbox, monkeypatch):
+    order = make_order()
+    channel = get_channel("wechat")
+    create = channel.create
+
+    def cancel_meanwhile(request: CreateRequest) -> Created:
+        created = create(request)
+        Payment.objects.update(superseded_at=Now())
+        with transaction.atomic():
+            close_order(lock_order(order.number), CloseReason.CANCELLED, source=Source.SHOPPER)
+        return created
+
+    monkeypatch.setattr(channel, "create", cancel_meanwhile)
+    with pytest.raises(OrderIsClosed):
+        apply(order)
+    payment = Payment.objects.get()
+    assert (payment.status, payment.action) == (PaymentStatus.CLOSED, None)
+    assert sandbox.trades(payment.number)[0]["status"] == "CLOSED"
+
+
+def test_code_of_the_last_seconds_is_not_renewed_when_a_new_one_would_live_no_longer(sandbox):
+    order = make_order()
+    Order.objects.update(was_extended=True, expires_at=Now() + timedelta(seconds=14))
+    first, second = apply(order).payment, apply(order).payment
+    assert first.number == second.number
+
+
+def test_time_to_wait_is_measured_by_the_database_and_not_ended_by_a_query(sandbox):
+    order = make_order()
+    first = apply(order).payment
+    Payment.objects.update(scene="wap")
+    fault(sandbox, "close", "status", value=500, times=20)
+    offered = []
+    for _ in range(2):
+        with pytest.raises(PaymentConfirming) as refused:
+            apply(order)
+        offered.append(refused.value.may_supersede)
+        query_payment(first.number)
+        Payment.objects.update(close_unanswered_since=F("close_unanswered_since") - timedelta(seconds=61))
+    assert offered == [False, True]
 
 
 def test_while_somebody_creates_the_others_wait_for_the_same_action(sandbox):

@@ -6,15 +6,18 @@ import pytest
 from django.db.models.functions import Now
 
 from orders.models import Order, Product
+from payments import ending
 from payments.applying import apply_for_payment
-from payments.ending import cancel_order
+from payments.channels.base import Outcome
+from payments.ending import CASE_AFTER_TRIES, cancel_order
 from payments.errors import OrderIsPaid, PaymentConfirming
-from payments.models import Payment, Refund
+from payments.models import Case, Payment, Refund
 from payments.querying import query_payment
+from payments.settling import settle_payment
 from payments.statuses import PaymentStatus
 from shop.alarms import claim_due, handle
-from shop.models import Alarm
-from tests.factories import make_order
+from shop.models import Alarm, Source
+from tests.factories import make_order, make_payment, report
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -24,9 +27,15 @@ def start(sandbox, order: Order) -> Payment:
     return apply_for_payment(order.number, channel="wechat", scene="qr").payment
 
 
-def break_close(sandbox, what: str = "status") -> None:
-    broken = {"channel": "wechat", "operation": "close", "when": "before", "what": what, "times": 20}
-    sandbox.set_faults({"notify": {"drop": 1.0}, "script": [broken]})
+def break_close(sandbox, what: str = "status", *, also: str = "close") -> None:
+    broken = {"channel": "wechat", "when": "before", "what": what, "times": 20}
+    script = [broken | {"operation": operation} for operation in {"close", also}]
+    sandbox.set_faults({"notify": {"drop": 1.0}, "script": script})
+
+
+def silence(sandbox) -> None:
+    """The channel answers neither a close nor a query."""
+    break_close(sandbox, also="query")
 
 
 def expire(order: Order) -> None:
@@ -72,13 +81,13 @@ def test_order_that_was_paid_meanwhile_is_settled_instead_of_cancelled(sandbox):
 def test_cancel_waits_while_the_channel_does_not_answer(sandbox):
     order = make_order()
     payment = start(sandbox, order)
-    break_close(sandbox)
+    silence(sandbox)
     with pytest.raises(PaymentConfirming):
         cancel_order(order.number)
     order.refresh_from_db()
     payment.refresh_from_db()
     assert (order.status, payment.status) == ("UNPAID", PaymentStatus.PAYING)
-    assert payment.unsure_since is not None
+    assert payment.is_unsure
 
 
 def test_what_the_channel_does_not_know_cannot_be_closed_and_stays_watched(sandbox):
@@ -126,7 +135,7 @@ def test_expiry_finds_what_was_paid_at_the_last_moment(sandbox):
 def test_expiry_does_not_close_while_the_channel_does_not_answer(sandbox):
     order = make_order()
     start(sandbox, order)
-    break_close(sandbox)
+    silence(sandbox)
     expire(order)
     assert order.status == "UNPAID"
     assert Alarm.objects.filter(kind="expire_order").exists()
@@ -143,3 +152,55 @@ def test_alarm_of_an_extended_order_is_set_to_its_new_end(sandbox):
     order.refresh_from_db()
     assert order.status == "UNPAID"
     assert Alarm.objects.get().due_at == order.expires_at
+
+
+def test_what_has_no_answer_to_a_close_but_is_verified_as_unpaid_is_watched_on(sandbox):
+    order = make_order()
+    payment = start(sandbox, order)
+    break_close(sandbox)
+    cancel_order(order.number)
+    order.refresh_from_db()
+    payment.refresh_from_db()
+    assert (order.status, payment.status) == ("CLOSED", PaymentStatus.PAYING)
+    assert payment.superseded_at is not None
+
+
+def test_expiry_that_stays_without_an_answer_becomes_a_case(sandbox):
+    order = make_order()
+    start(sandbox, order)
+    silence(sandbox)
+    for _ in range(CASE_AFTER_TRIES):
+        assert not Case.objects.exists()
+        expire(order)
+    assert Case.objects.get().kind == Case.Kind.UNANSWERED
+
+
+def test_expiry_leaves_an_order_that_a_shopper_extended_meanwhile(sandbox, monkeypatch):
+    order = make_order()
+    payment = start(sandbox, order)
+    close = ending._close
+
+    def apply_meanwhile(live: Payment) -> Outcome:
+        outcome = close(live)
+        if live.number == payment.number:
+            apply_for_payment(order.number, channel="wechat", scene="qr")
+        return outcome
+
+    monkeypatch.setattr(ending, "_close", apply_meanwhile)
+    expire(order)
+    newest = order.payments.last()
+    assert newest is not None
+    assert (order.status, newest.status) == ("UNPAID", PaymentStatus.PAYING)
+    assert newest.pk != payment.pk
+    assert Alarm.objects.get(kind="expire_order").due_at == order.expires_at
+
+
+def test_order_with_money_of_a_wrong_amount_is_not_closed(sandbox):
+    order = make_order()
+    payment = make_payment(order)
+    settle_payment(report(payment, amount_minor=1), channel="wechat", source=Source.QUERY)
+    settle_payment(report(payment, Outcome.CLOSED), channel="wechat", source=Source.QUERY)
+    with pytest.raises(PaymentConfirming):
+        cancel_order(order.number)
+    order.refresh_from_db()
+    assert order.status == "UNPAID"

@@ -9,9 +9,10 @@ from django.db.models.functions import Now
 from payments.applying import apply_for_payment
 from payments.apps import QUERY_GAPS_S
 from payments.channels.base import Outcome
+from payments.channels.wire import Reply, Wire
 from payments.errors import AskedTooOften, PaymentNotFound
 from payments.models import Case, Payment
-from payments.moves import mark_unsure
+from payments.moves import FIRST_QUERY_S, mark_unsure
 from payments.querying import query_by_person, query_order_by_person, query_payment
 from payments.settling import Settled
 from payments.statuses import PaymentStatus
@@ -51,8 +52,24 @@ def wake(payment: Payment) -> None:
 
 
 def test_the_schedule_asks_after_10_20_30_seconds_then_after_square_minutes():
-    moments = [sum(QUERY_GAPS_S[:n]) for n in range(1, 9)]
+    moments = [FIRST_QUERY_S + sum(QUERY_GAPS_S[:n]) for n in range(8)]
     assert moments == [10, 20, 30, 60, 4 * 60, 9 * 60, 16 * 60, 25 * 60]
+
+
+def test_claims_come_at_the_moments_of_the_schedule(payment):
+    alarm = Alarm.objects.get(subject=payment.number)
+    applied_at = payment.created_at
+    moments = []
+    for _ in range(6):
+        moments.append(round((alarm.due_at - applied_at).total_seconds()))
+        Alarm.objects.filter(pk=alarm.pk).update(due_at=Now())
+        [claim] = claim_due(1)
+        alarm.refresh_from_db()
+        # As if the claim had come at its moment.
+        late = alarm.tried_at - applied_at - timedelta(seconds=moments[-1])
+        alarm.due_at -= late
+        assert claim.attempt == len(moments)
+    assert moments == [10, 20, 30, 60, 240, 540]
 
 
 def test_paid_order_whose_callback_was_lost_is_found(sandbox, payment):
@@ -102,6 +119,34 @@ def test_not_found_before_the_end_keeps_asking_and_after_it_ends(sandbox, paymen
     assert status_of(payment) == PaymentStatus.CLOSED
 
 
+def test_unsigned_not_found_ends_nothing(payment, monkeypatch):
+    die(payment)
+    unsigned = Reply(status=404, headers={}, body=b'{"code": "ORDER_NOT_EXIST"}', elapsed_ms=1)
+    monkeypatch.setattr(Wire, "send", lambda *args, **more: unsigned)
+    assert query_payment(payment.number) == (Outcome.UNKNOWN, Settled.STALE)
+    assert status_of(payment) == PaymentStatus.PAYING
+
+
+def test_case_of_silence_is_answered_when_the_channel_speaks_again(sandbox, payment):
+    break_queries(sandbox, "status", value=500)
+    die(payment)
+    wake(payment)
+    sandbox.clear_faults()
+    wake(payment)
+    assert status_of(payment) == PaymentStatus.CLOSED
+    assert Case.objects.get().resolved_at is not None
+
+
+def test_query_that_cannot_be_made_at_its_last_moment_is_a_case_and_is_tried_once_a_day(payment, settings):
+    settings.CHANNELS = {"wechat": None}
+    die(payment)
+    for claim in claim_due(5):
+        assert not handle(claim)
+    assert Case.objects.get().kind == Case.Kind.FAILING
+    alarm = Alarm.objects.annotate(wait=F("due_at") - Now()).get(subject=payment.number)
+    assert alarm.wait > timedelta(hours=23)
+
+
 def test_silence_until_the_end_opens_one_case_and_goes_on_once_a_day(sandbox, payment):
     break_queries(sandbox, "status", value=500)
     die(payment)
@@ -142,7 +187,8 @@ def test_verified_answer_ends_the_doubt_of_a_close_without_one(payment):
     mark_unsure(payment)
     query_payment(payment.number)
     payment.refresh_from_db()
-    assert payment.unsure_since is None
+    assert not payment.is_unsure
+    assert payment.close_unanswered_since is not None  # no close has been decided
 
 
 def test_asking_about_nothing_is_not_found(sandbox):

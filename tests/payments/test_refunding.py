@@ -1,15 +1,19 @@
 """Refunds of surplus and late money: sent once under one number, asked about until they end."""
 
 import pytest
+from django.db import transaction
 
 from payments.applying import apply_for_payment
+from payments.channels.base import Outcome, RefundReport
+from payments.errors import OverRefund
 from payments.models import Case, Payment, Refund
+from payments.moves import open_refund
 from payments.querying import query_payment
 from payments.refunding import send_refund
-from payments.settling import Settled
+from payments.settling import Settled, settle_payment, settle_refund
 from payments.statuses import RefundStatus
-from shop.models import Alarm
-from tests.factories import make_order, steps
+from shop.models import Alarm, Source
+from tests.factories import make_order, report, steps
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -29,10 +33,6 @@ def refund(sandbox) -> Refund:
 
 
 def settle_other(payment: Payment, *trades: dict[str, object]) -> None:
-    from payments.settling import settle_payment
-    from shop.models import Source
-    from tests.factories import report
-
     for trade in trades:
         settle_payment(
             report(payment, channel_number=trade["channel_number"]), channel="wechat", source=Source.CALLBACK
@@ -101,3 +101,19 @@ def test_refund_that_the_channel_closed_fails_and_is_a_case(sandbox, refund):
     break_refund(sandbox, "refund_abnormal", "before", value="CLOSED")
     wait_until(lambda: send_refund(refund) and status_of(refund) == RefundStatus.FAILED, every_s=0.1)
     assert Case.objects.get().kind == Case.Kind.REFUND
+
+
+@pytest.mark.parametrize(
+    ("status", "changed"), [(RefundStatus.FAILED, {}), (RefundStatus.REFUNDING, {"amount_minor": 1})]
+)
+def test_money_that_went_back_otherwise_than_we_think_is_a_case(refund, status, changed):
+    Refund.objects.update(status=status)
+    told = {"outcome": Outcome.SUCCEEDED, "number": refund.number, "amount_minor": refund.amount} | changed
+    assert settle_refund(RefundReport(**told), channel="wechat", source=Source.CALLBACK) is Settled.REVIEW
+    assert status_of(refund) == status
+    assert Case.objects.get().kind == Case.Kind.DISAGREES
+
+
+def test_more_than_what_was_paid_is_never_promised(refund):
+    with transaction.atomic(), pytest.raises(OverRefund):
+        open_refund(refund.receipt, kind=Refund.Kind.ASKED, amount=1, reason="again", source=Source.STAFF)

@@ -1,14 +1,17 @@
 """The scanner: the same claims as watch, and nothing unfinished that nobody watches."""
 
+import time
 from datetime import timedelta
 
 import pytest
 from django.db.models.functions import Now
 
 from orders.models import Order
+from payments import scanner
 from payments.applying import apply_for_payment
 from payments.models import Case, Payment
 from payments.scanner import find_forgotten, scan_payments
+from shop.alarms import Claim
 from shop.models import Alarm
 from tests.factories import make_order, make_payment
 from tests.programs import call
@@ -57,9 +60,24 @@ def test_what_is_unfinished_without_an_alarm_gets_one_and_a_case(kind):
     [subject] = Alarm.objects.filter(kind=kind).values_list("subject", flat=True)
     Alarm.objects.filter(kind=kind).delete()
     assert find_forgotten() == [(kind, subject)]
-    assert Alarm.objects.filter(kind=kind, subject=subject).exists()
+    alarm = Alarm.objects.get(kind=kind, subject=subject)
+    assert alarm.last_at == (Payment.objects.get().dead_at if kind == "query_payment" else None)
     assert Case.objects.get().kind == Case.Kind.NO_ALARM
     assert find_forgotten() == []
+
+
+@pytest.mark.django_db
+def test_pass_ends_in_time_whatever_is_due(monkeypatch):
+    def dawdle(claim: Claim) -> bool:
+        time.sleep(0.2)
+        return True
+
+    monkeypatch.setattr(scanner, "handle", dawdle)
+    monkeypatch.setattr(scanner, "PASS_S", 0.5)
+    for _ in range(10):
+        make_payment(make_order(stock=20))
+    Alarm.objects.update(due_at=LONG_AGO)
+    assert scan_payments()["handled"] == 3
 
 
 @pytest.mark.django_db

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from django.db import IntegrityError, transaction
 
 from orders.models import Order, Product
 from orders.moves import close_order, lock_order
@@ -202,3 +203,27 @@ def test_unmatched_money_is_settled_when_its_payment_appears():
     assert settle(payment) is Settled.MOVED
     receipt = Receipt.objects.get()
     assert (receipt.receipt_class, receipt.payment) == (ReceiptClass.SETTLED, payment)
+    assert Case.objects.get().resolved_at is not None
+
+
+def test_two_trades_of_a_wrong_amount_are_two_cases():
+    payment = make_payment(make_order())
+    settle(payment, amount_minor=1)
+    settle(payment, amount_minor=2, channel_number="second")
+    assert sorted(Case.objects.values_list("evidence__amount", flat=True)) == [1, 2]
+
+
+def test_the_database_lets_nothing_leave_paid_and_no_receipt_be_deleted():
+    payment = make_payment(make_order())
+    settle(payment)
+    with pytest.raises(IntegrityError, match="nothing ever leaves PAID"), transaction.atomic():
+        Payment.objects.update(status=PaymentStatus.CLOSED)
+    with pytest.raises(IntegrityError, match="never deleted"), transaction.atomic():
+        Receipt.objects.all().delete()
+
+
+@pytest.mark.parametrize("wrong", [{"receipt_class": "foo"}, {"amount": -1}, {"channel_number": ""}])
+def test_the_database_refuses_an_impossible_receipt(wrong):
+    settle(make_payment(make_order()))
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Receipt.objects.update(**wrong)

@@ -1,0 +1,59 @@
+"""The limit in front of the web: what is too large is refused before anybody reads or stores it."""
+
+import asyncio
+
+import pytest
+
+from shop.limits import LimitBody
+
+
+async def echo(scope, receive, send):
+    message = await receive()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": message["body"]})
+
+
+def ask(chunks: list[bytes], headers: list[tuple[bytes, bytes]] | None = None) -> tuple[int, bytes, int]:
+    """Send a body in chunks; returns status, body and how many chunks were read."""
+    waiting = [
+        {"type": "http.request", "body": chunk, "more_body": n < len(chunks) - 1}
+        for n, chunk in enumerate(chunks)
+    ]
+    sent: list[dict] = []
+
+    async def receive():
+        return waiting.pop(0)
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "headers": headers or []}
+    asyncio.run(LimitBody(echo, most=10)(scope, receive, send))
+    return sent[0]["status"], sent[1]["body"], len(chunks) - len(waiting)
+
+
+def test_body_within_the_limit_arrives_whole():
+    assert ask([b"01234", b"56789"]) == (200, b"0123456789", 2)
+
+
+def test_announced_body_over_the_limit_is_refused_unread():
+    assert ask([b"0"], [(b"content-length", b"11")])[::2] == (413, 0)
+
+
+def test_body_that_grows_over_the_limit_is_not_read_on():
+    assert ask([b"0123456789", b"x", b"y", b"z"])[::2] == (413, 2)
+
+
+@pytest.mark.parametrize("length", [b"abc", b"-1", b""])
+def test_senseless_length_is_the_servers_business(length):
+    assert ask([b"01"], [(b"content-length", length)])[0] == 200
+
+
+def test_client_that_goes_away_is_let_go():
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        raise AssertionError("nobody is there")
+
+    asyncio.run(LimitBody(echo)({"type": "http", "headers": []}, receive, send))
