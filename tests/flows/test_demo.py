@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import requests
 
@@ -187,7 +188,8 @@ def test_web_that_is_killed_comes_back_and_the_order_is_settled(demo):
     order, who = demo.order()
     payment = demo.apply(order, who)
     demo.pay(payment)
-    subprocess.run(["pkill", "-9", "-f", f"uvicorn.*--port {demo.port}"], check=True)
+    [web] = [child for child in psutil.Process(demo.process.pid).children() if "uvicorn" in child.cmdline()]
+    web.kill()
     wait_until(lambda: is_up(demo), within_s=30)
     wait_until(lambda: demo.is_ready(order, who), within_s=30)
 
@@ -221,5 +223,5 @@ def test_second_start_finds_what_the_first_left_and_a_signal_stops_everything(fo
         assert second.read(order, who)["number"] == order["number"]
     finally:
         assert second.stop() == 0
-    left = subprocess.run(["pgrep", "-f", str(folder / "twice")], capture_output=True, text=True, check=False)
-    assert left.stdout == ""
+    left = [each.info for each in psutil.process_iter(["cmdline"]) if each.info["cmdline"]]
+    assert [each for each in left if str(folder / "twice") in " ".join(each["cmdline"])] == []

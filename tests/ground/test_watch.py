@@ -5,6 +5,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 from django_q.models import Schedule
 from django_q.tasks import async_task
@@ -27,20 +28,17 @@ def log(tmp_path) -> Path:
 
 def clusters_of(watch: subprocess.Popen[bytes]) -> list[int]:
     """The task cluster's main processes below this watch."""
-    found = subprocess.run(["pgrep", "-P", str(watch.pid)], capture_output=True, text=True, check=False)
-    return [int(pid) for pid in found.stdout.split()]
+    return [child.pid for child in psutil.Process(watch.pid).children()]
 
 
 def descendants(pid: int) -> list[int]:
-    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
-    children = [int(child) for child in found.stdout.split()]
-    return [*children, *(below for child in children for below in descendants(child))]
+    return [child.pid for child in psutil.Process(pid).children(recursive=True)]
 
 
 def is_alive(pid: int) -> bool:
     try:
-        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
         return False
 
 
