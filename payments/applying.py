@@ -94,7 +94,7 @@ def apply_for_payment(
     """
     adapter = find_channel(channel, scene)
     for _ in range(2):  # once more when something changed between the two transactions
-        todo, live = _look(order_number, adapter, scene)
+        todo, live = _look(order_number, adapter, scene, may_supersede=may_supersede)
         if todo is Next.SHOW and live:
             return Applied(live, is_new=False)
         if todo is Next.WAIT and live:
@@ -124,13 +124,17 @@ def find_channel(channel: str, scene: str) -> Channel:
 
 
 @transactional
-def _look(order_number: str, adapter: Channel, scene: str) -> tuple[Next, Payment | None]:
+def _look(
+    order_number: str, adapter: Channel, scene: str, *, may_supersede: bool
+) -> tuple[Next, Payment | None]:
     order = lock_order(order_number)
     _check_payable(order, adapter)
     live = _live_payment(order)
     if live is None:
         return Next.START, None
     if (live.channel, live.scene) != (adapter.name, scene) or _is_worth_renewing(order, live):
+        return Next.REPLACE, live
+    if may_supersede and live.is_undecided_for_long(order.now):
         return Next.REPLACE, live
     if live.action is not None:
         return Next.SHOW, live

@@ -129,6 +129,8 @@ def _situation(order: Order, payment: Payment | None, returning: Refund | None, 
     if order.status == OrderStatus.CLOSED:
         if returning:
             return Situation.LATE
+        if has_open_mismatch(order):
+            return Situation.REVIEWED
         return Situation.EXPIRED if order.close_reason == CloseReason.EXPIRED else Situation.CANCELLED
     if has_open_mismatch(order):
         return Situation.REVIEWED

@@ -74,6 +74,17 @@ def money_cell(amount_minor: int, currency: str) -> SafeString:
     return format_html('<span class="money">{}</span>', text)
 
 
+def keep_from_hands(app_label: str) -> None:
+    """Let the pages of another app be read only: one malformed schedule, say, would stop all of them."""
+    for model, page in list(admin.site._registry.items()):
+        if model._meta.app_label == app_label:
+            admin.site.unregister(model)
+            admin.site.register(model, type(f"ReadOnly{model.__name__}", (ReadOnlyAdmin, type(page)), {}))
+
+
+keep_from_hands("django_q")
+
+
 @admin.register(Alarm)
 class AlarmAdmin(ReadOnlyAdmin):
     list_display = ("kind", "subject", "due_at", "attempts", "tried_at", "last_at")

@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Protocol
 
 from shop.servers import EmbeddedError as EmbeddedError
+from shop.servers import FrozenError
 from shop.servers import postgres as postgres_server
 from shop.servers import redis as redis_server
 
@@ -59,7 +60,7 @@ def ensure_started(data_dir: Path, *, postgres: bool = True, redis: bool = True)
     _join(data_dir)  # first, so that nobody's exit stops what we find running
     for server, wanted in ((postgres_server, postgres), (redis_server, redis)):
         if wanted and not server.answers(data_dir):
-            _start(server, data_dir)
+            _start_or_warn(server, data_dir)
 
 
 def is_running(data_dir: Path) -> bool:
@@ -112,6 +113,14 @@ def _start(server: ModuleType, data_dir: Path) -> None:
             server.start(data_dir)
         except OSError as error:
             raise EmbeddedError(f"An embedded server could not be started: {error}.") from error
+
+
+def _start_or_warn(server: ModuleType, data_dir: Path) -> None:
+    """A frozen Redis holds nobody up: it keeps only what may be lost."""
+    try:
+        _start(server, data_dir)
+    except FrozenError as error:
+        sys.stderr.write(f"nodrop: {error} Going on without it.\n")
 
 
 @contextmanager

@@ -148,8 +148,8 @@ class Supervisor:
 
     @contextmanager
     def stopped_by_signals(self) -> Iterator[None]:
-        """Inside, SIGINT and SIGTERM mean `stop`. Main thread only."""
-        numbers = (signal.SIGINT, signal.SIGTERM)
+        """Inside, SIGINT, SIGTERM and a closed terminal mean `stop`. Main thread only."""
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         former = [signal.signal(number, lambda *_: self.stop()) for number in numbers]
         try:
             yield

@@ -186,7 +186,7 @@ STORAGES = {
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if DEBUG
-        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        else "shop.static.HashedStaticFiles"
     },
 }
 # Carts live in the session: in PostgreSQL, so that an emptied Redis costs nobody a cart.
@@ -202,6 +202,7 @@ X_FRAME_OPTIONS = "DENY"
 # An order of a few lines is small; a larger body is not ours.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
 
 REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],

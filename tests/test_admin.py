@@ -103,3 +103,9 @@ def test_new_product_is_added_with_its_stock(admin_client):
     form = {"sku": "vase", "name": "Vase", "price": 500, "currency": "CNY", "stock": 7, "is_sold": "on"}
     assert admin_client.post(url(Product, "add"), form).status_code == 302
     assert Product.objects.get().stock == 7
+
+
+@pytest.mark.parametrize("name", ["schedule", "ormq", "success", "failure"])
+def test_the_task_queue_can_be_looked_at_and_not_touched(admin_client, name):
+    assert admin_client.get(reverse(f"admin:django_q_{name}_changelist")).status_code == 200
+    assert admin_client.get(reverse(f"admin:django_q_{name}_add")).status_code == 403

@@ -1,12 +1,14 @@
-"""A checkout form places one order, however often and however fast it is sent.
+"""A browser's session under its row's lock; and the checkout form, which places one order however often it is sent.
 
 The form carries a token, and the session remembers which order each token became. The session's row is the lock: a
 second press waits for the first one and then finds its order.
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.http import HttpRequest
@@ -31,26 +33,35 @@ def placed_by(request: HttpRequest, form_token: str) -> str | None:
     return number
 
 
-def place_once(request: HttpRequest, form_token: str, place: Callable[[], Order]) -> str:
-    """The number of the order that the form becomes: `place()` is called unless that happened before.
+def place_once(request: HttpRequest, form_token: str, place: Callable[[SessionBase], Order]) -> str:
+    """The number of the order that the form becomes: `place(session)` is called unless that happened before.
 
     Locks the session's row, before any row of an order. Passes on what `place` raises, with nothing changed.
     """
-    with transaction.atomic():
-        _lock_session(request)
+    with held_session(request) as session:
         known = placed_by(request, form_token)
         if known:
             return known
-        order = place()
-        remember(request.session, order)
-        placed = request.session.get(PLACED_KEY, {}) | {form_token: order.number}
-        request.session[PLACED_KEY] = dict(list(placed.items())[-REMEMBERED:])
-        request.session.save()  # now, so that it commits together with the order
+        order = place(session)
+        remember(session, order)
+        placed = session.get(PLACED_KEY, {}) | {form_token: order.number}
+        session[PLACED_KEY] = dict(list(placed.items())[-REMEMBERED:])
     return order.number
 
 
-def _lock_session(request: HttpRequest) -> None:
-    """Hold the row and read the session again: a rival may have written it since this request began."""
+@contextmanager
+def held_session(request: HttpRequest) -> Iterator[SessionBase]:
+    """The browser's session, read again under the lock of its row and saved in the same transaction.
+
+    Two requests of one browser that change it at once would otherwise each write the whole of it, and the later one
+    would forget what the earlier one remembered.
+    """
     key = request.session.session_key
-    Session.objects.select_for_update().filter(session_key=key).first()
-    request.session = type(request.session)(key)
+    with transaction.atomic():
+        Session.objects.select_for_update().filter(session_key=key).first()
+        request.session = type(request.session)(key)
+        yield request.session
+        if request.session.modified:
+            request.session.save()
+    if key:
+        request.session.modified = False  # or the middleware would write it once more, without the lock

@@ -8,12 +8,12 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
 from orders.errors import InvalidOrder, OutOfStock, UnknownProduct
-from orders.models import Product
+from orders.models import Order, Product
 from orders.placing import place_order
-from shop.checkout.cart import CartPart, add_units, find_part, read_cart, set_units, take_out
+from shop.checkout.cart import CartPart, Session, add_units, find_part, read_cart, set_units, take_out
 from shop.checkout.doors import post_only
 from shop.checkout.forms import CartForm, ContactForm
-from shop.checkout.once import new_form_token, place_once, placed_by
+from shop.checkout.once import held_session, new_form_token, place_once, placed_by
 
 
 def catalogue(request: HttpRequest) -> HttpResponse:
@@ -35,7 +35,9 @@ def add_to_cart(request: HttpRequest) -> HttpResponse:
     sku, quantity = form.cleaned_data["sku"], form.cleaned_data["quantity"]
     if not Product.objects.filter(sku=sku, is_sold=True).exists():
         return _show_cart(request, problem=_("This is not sold here. Your cart is as it was."), status=404)
-    if quantity < 1 or not add_units(request.session, sku, quantity):
+    with held_session(request) as session:
+        was_added = quantity >= 1 and add_units(session, sku, quantity)
+    if not was_added:
         return _show_cart(request, problem=_wrong_quantity(), status=400)
     return redirect("cart")
 
@@ -46,7 +48,8 @@ def change_cart(request: HttpRequest) -> HttpResponse:
     form = CartForm(request.POST)
     if not form.is_valid():
         return _show_cart(request, problem=_wrong_quantity(), status=400)
-    set_units(request.session, form.cleaned_data["sku"], form.cleaned_data["quantity"])
+    with held_session(request) as session:
+        set_units(session, form.cleaned_data["sku"], form.cleaned_data["quantity"])
     return redirect("cart")
 
 
@@ -71,14 +74,19 @@ def _place(request: HttpRequest, part: CartPart, form: ContactForm, form_token: 
         problem = _("Your cart or a price has changed since you saw this page. Please look once more.")
         return _show_checkout(request, part, form, form_token, problem=problem, status=409)
     try:
-        number = place_once(request, form_token, lambda: place_order(part.items, form.contact))
+        number = place_once(request, form_token, lambda session: _order(session, part, form))
     except (OutOfStock, UnknownProduct):
         problem = _("Somebody was faster: see the lines below. Nothing was ordered.")
         return _show_cart(request, problem=problem, status=409)
     except InvalidOrder as error:
         return _show_checkout(request, part, form, form_token, problem=str(error), status=400)
-    take_out(request.session, part)
     return redirect("pay", number=number)
+
+
+def _order(session: Session, part: CartPart, form: ContactForm) -> Order:
+    order = place_order(part.items, form.contact)
+    take_out(session, part)
+    return order
 
 
 def _show_cart(request: HttpRequest, *, problem: str = "", status: int = 200) -> HttpResponse:

@@ -33,6 +33,7 @@ from payments.showing import OrderView, Situation, current_payment, view_order
 from payments.statuses import PaymentStatus
 from shop.checkout.doors import Page, post_only
 from shop.checkout.forms import MethodForm
+from shop.checkout.once import held_session
 from shop.checkout.story import tell_story
 from shop.checkout.words import NO_METHOD, PREVIOUS_FIRST, SCAN_THERE, tell, wallet_of
 
@@ -67,7 +68,8 @@ def with_order(page: OrderPage) -> Page:
         if not token:
             return page(request, order)
         if number not in request.session.get(SESSION_KEY, []):
-            remember(request.session, order)
+            with held_session(request) as session:
+                remember(session, order)
         return redirect(request.path)
 
     return run

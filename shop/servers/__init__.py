@@ -6,3 +6,7 @@ They are driven from `shop.embedded` only. Settings import these rooms, so they 
 
 class EmbeddedError(Exception):
     """An embedded server cannot run here. The message is one sentence for the person who started us."""
+
+
+class FrozenError(EmbeddedError):
+    """It runs and does not answer. The shop can do without Redis, and without nothing else."""

@@ -5,13 +5,14 @@ It holds only what may be lost, so it saves now and then and keeps no log of wri
 
 import os
 import shutil
+import signal
 import socket
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
-from shop.servers import EmbeddedError
+from shop.servers import EmbeddedError, FrozenError
 from shop.servers.places import (
     Account,
     is_runnable,
@@ -28,6 +29,9 @@ from shop.servers.places import (
 
 SOCKET_NAME = "redis.sock"
 ANSWER_TIMEOUT_S = 1.0
+# One that is starting answers sooner; saving what it holds takes less.
+FROZEN_AFTER_S = 2.0
+STOP_WITHIN_S = 5.0
 OPTIONS = {
     "port": "0",  # no TCP
     "unixsocketperm": "700",
@@ -61,10 +65,14 @@ def start(data_dir: Path) -> None:
     make_own_dir(sockets, account)
     if not (folder / "pid").exists():
         _ask(data_dir, "SHUTDOWN NOSAVE")  # one whose data folder was deleted under it
-    wait_until(
-        lambda: answers(data_dir) or not processes_in(folder),
-        f"Redis runs but does not answer; see {folder}/log",
-    )
+    try:
+        wait_until(
+            lambda: answers(data_dir) or not processes_in(folder),
+            f"Redis runs but does not answer; see {folder}/log",
+            timeout_s=FROZEN_AFTER_S,
+        )
+    except EmbeddedError as error:
+        raise FrozenError(str(error)) from error
     if answers(data_dir):
         return
     files = {
@@ -89,6 +97,11 @@ def stop(data_dir: Path) -> None:
     if _ask(data_dir, "SHUTDOWN").startswith(b"-"):  # it could not save
         _ask(data_dir, "SHUTDOWN NOSAVE")
     folder = data_dir / "redis"
+    with suppress(EmbeddedError):
+        wait_until(lambda: not processes_in(folder), "Redis did not stop", timeout_s=STOP_WITHIN_S)
+    for pid in processes_in(folder):  # frozen; it holds only what may be lost
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not processes_in(folder) and not _ask(data_dir, "PING"), "Redis did not stop")
 
 

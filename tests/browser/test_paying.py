@@ -7,7 +7,7 @@ import pytest
 from django.core.management import call_command
 from playwright.sync_api import Page, expect
 
-from orders.models import Order
+from orders.models import Order, Product
 from payments.models import Payment
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -116,6 +116,21 @@ def test_no_page_scrolls_sideways_at_320(open_page, photograph, scheme):
     photograph(page, f"order-{scheme}")
     page.goto("/orders/N000000000000000/")
     photograph(page, f"not-found-{scheme}")
+
+
+def test_name_of_one_long_word_breaks_and_does_not_push_the_price_away(open_page, photograph):
+    Product.objects.filter(name="Longjing tea").update(name="W" * 60)
+    page = open_page(width=320)
+    page.goto("/")
+    photograph(page, "long-name-catalogue")
+    page.get_by_role("button", name="to the cart").first.click()
+    photograph(page, "long-name-cart")
+    page.goto("/checkout/")
+    photograph(page, "long-name-checkout")
+    fill_in(page)
+    page.get_by_role("button", name="Place the order").click()
+    page.get_by_role("link", name=re.compile("^N")).click()
+    photograph(page, "long-name-order")
 
 
 def test_press_on_check_finds_what_no_notification_told(open_page, sandbox):

@@ -7,6 +7,7 @@ from django.db import connection
 from django.test import Client
 
 from orders.models import Order, Product
+from shop.checkout.cart import read_cart
 from shop.models import Event
 from tests.checkout.conftest import CONTACT, fill_cart, form_of
 from tests.factories import make_product
@@ -189,3 +190,23 @@ def test_looking_at_the_checkout_orders_nothing(shopper):
     assert not Order.objects.exists()
     assert not Event.objects.exists()
     assert make_product().stock == 10
+
+
+def test_two_checkouts_at_once_in_one_browser_keep_both_orders(shopper):
+    fill_cart(shopper)
+    fill_cart(shopper, sku="book", currency="USD")
+    forms = [form_of(shopper, "CNY"), form_of(shopper, "USD")]
+    cookies = shopper.cookies
+
+    def send(form: dict[str, str]) -> str:
+        client = Client()
+        client.cookies = cookies
+        try:
+            return str(client.post("/checkout/", form)["Location"])
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        pages = list(pool.map(send, forms))
+    assert [shopper.get(page).status_code for page in pages] == [200, 200]
+    assert read_cart(shopper.session).parts == []

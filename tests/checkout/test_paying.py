@@ -234,6 +234,22 @@ def test_cancel_of_a_paid_order_keeps_it(shopper, sandbox):
     assert Order.objects.get().status == "READY_FOR_SHIPMENT"
 
 
+def test_choice_to_go_on_works_also_with_the_same_method(shopper, sandbox, settings):
+    path = own(shopper, make_order())
+    shopper.post(f"{path}pay/", WECHAT)
+    first = Payment.objects.get()
+    silent = {"channel": "wechat", "when": "before", "what": "status", "value": 500, "times": 20}
+    sandbox.set_faults({"script": [silent | {"operation": each} for each in ("close", "query")]})
+    shopper.post(f"{path}cancel/")
+    limit = timedelta(seconds=settings.CONFIRMING_LIMIT_S + 1)
+    Payment.objects.update(close_unanswered_since=F("close_unanswered_since") - limit)
+    assert 'name="supersede" value="1"' in text(shopper.get(f"{path}pay/"))
+    page = text(shopper.post(f"{path}pay/", WECHAT | {"supersede": "1"}, follow=True))
+    assert "Waiting for you to scan" in page
+    first.refresh_from_db()
+    assert (first.status, first.superseded_at is None) == ("PAYING", False)
+
+
 def test_cancel_without_an_answer_of_the_channel_keeps_the_order_and_says_why(shopper, sandbox):
     path = own(shopper, make_order())
     shopper.post(f"{path}pay/", WECHAT)

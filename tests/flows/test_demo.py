@@ -197,7 +197,7 @@ def test_web_that_is_killed_comes_back_and_the_order_is_settled(demo):
 def is_up(demo: Demo) -> bool:
     try:
         return requests.get(f"{demo.shop}/healthz", timeout=2).ok
-    except requests.ConnectionError:
+    except (requests.ConnectionError, requests.Timeout):
         return False
 
 
@@ -221,7 +221,12 @@ def test_second_start_finds_what_the_first_left_and_a_signal_stops_everything(fo
     second = Demo(folder / "twice")
     try:
         assert second.read(order, who)["number"] == order["number"]
+        whole = psutil.Process(second.process.pid)
+        # web, sandbox, watch, and the cluster with its own
+        parts = wait_until(lambda: len(found := whole.children(recursive=True)) >= 6 and found, within_s=30)
+        postgres = int((folder / "twice/postgres/data/postmaster.pid").read_text().split()[0])
+        redis = int((folder / "twice/redis/pid").read_text())
+        servers = [psutil.Process(pid) for pid in (postgres, redis)]
     finally:
         assert second.stop() == 0
-    left = [each.info for each in psutil.process_iter(["cmdline"]) if each.info["cmdline"]]
-    assert [each for each in left if str(folder / "twice") in " ".join(each["cmdline"])] == []
+    assert [each for each in [*parts, *servers] if each.is_running()] == []

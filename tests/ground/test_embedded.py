@@ -503,3 +503,15 @@ def test_ordinary_user_needs_nothing_outside_the_data_folder():
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert "%2F.nodrop%2Frun:5432" in url
     shutil.rmtree(home)
+
+
+def test_frozen_redis_holds_nobody_up_and_is_ended_by_force(data_dir):
+    user = User(data_dir, "redis")
+    assert user.is_up()
+    os.kill(redis_process(data_dir), signal.SIGSTOP)
+    late = User(data_dir, "redis")
+    assert late.is_up()
+    _, errors = late.process.communicate(timeout=60)
+    assert "Going on without it." in errors
+    user.leave()
+    assert not places.processes_in(data_dir / "redis")

@@ -83,3 +83,23 @@ def test_demo_that_left_and_moved_away_does_not_stop_a_command(tmp_path):
     addresses = {"DATABASE_URL": GOOD["DATABASE_URL"], "REDIS_URL": GOOD["REDIS_URL"]}
     started = start("check", NODROP_DATA_DIR=str(tmp_path), **addresses)
     assert started.returncode == 0, started.stderr
+
+
+def test_forgotten_static_files_cost_the_colours_and_not_the_page(tmp_path):
+    code = """
+from django.conf import settings
+import django; django.setup()
+from django.templatetags.static import static
+print(static("shop.css"))
+"""
+    variables = {
+        **os.environ,
+        **GOOD,
+        "STATIC_ROOT": str(tmp_path),
+        "DJANGO_SETTINGS_MODULE": "shop.settings",
+    }
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        env=variables, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == "/static/shop.css"

@@ -1,5 +1,6 @@
 """`manage.py demo`: the whole shop on one machine, its channels played by the sandbox, until Ctrl-C."""
 
+import shlex
 import signal
 import sys
 from argparse import ArgumentParser
@@ -7,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from shop import demo
@@ -17,8 +19,11 @@ nodrop is running.
   shop     {PUBLIC_URL}/
   admin    {PUBLIC_URL}/admin/   login {staff}, password {password}
   sandbox  {SANDBOX_URL}/_sandbox/
-Ctrl-C stops everything.
+{elsewhere}Ctrl-C stops everything.
 """
+ELSEWHERE = "In other terminals first: export NODROP_DATA_DIR={data_dir}\n"
+# The last one comes when a terminal is closed.
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Command(BaseCommand):
@@ -32,7 +37,7 @@ class Command(BaseCommand):
 
     def handle(self, *, port: int, sandbox_port: int, data_dir: Path | None, **options: Any) -> None:
         # SIGINT too: a shell script starts its background programs with it ignored.
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOP_SIGNALS:
             signal.signal(number, signal.default_int_handler)
         try:
             demo.use_data_dir(data_dir)
@@ -41,13 +46,17 @@ class Command(BaseCommand):
         except demo.DemoError as error:
             raise CommandError(str(error), returncode=WRONG_CALL) from error
         # The embedded servers stop at exit; a second Ctrl-C would only interrupt that.
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
-        self.stdout.write("nodrop has stopped. Orders and logins are kept for the next start.")
+        with suppress(OSError):  # the terminal may be gone
+            self.stdout.write("nodrop has stopped. Orders and logins are kept for the next start.")
 
     def run(self, port: int, sandbox_port: int) -> None:
         demo.require_free_ports(port, sandbox_port)
         variables = demo.demo_environment(port, sandbox_port)
         self.stdout.write("Preparing the database ...")
-        welcome = WELCOME.format(**variables, staff=demo.STAFF_NAME, password=demo.prepare_database())
+        usual = settings.DATA_DIR == settings.BASE_DIR / ".nodrop"
+        elsewhere = "" if usual else ELSEWHERE.format(data_dir=shlex.quote(str(settings.DATA_DIR)))
+        password = demo.prepare_database()
+        welcome = WELCOME.format(**variables, staff=demo.STAFF_NAME, password=password, elsewhere=elsewhere)
         demo.supervise(sys.stdout, variables, port=port, sandbox_port=sandbox_port, welcome=welcome)
