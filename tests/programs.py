@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
+import psutil
 from django.conf import settings
 from django.db import connection
 
@@ -58,3 +59,11 @@ def call(*args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*MANAGE, *args], env=environment(), capture_output=True, text=True, timeout=60, cwd=ROOT, check=False
     )
+
+
+def is_alive(pid: int) -> bool:
+    """A zombie is dead: nobody may have reaped it yet."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

@@ -16,7 +16,7 @@ import psutil
 import pytest
 import requests
 
-from tests.programs import MANAGE, ROOT
+from tests.programs import MANAGE, ROOT, is_alive
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.demo, pytest.mark.xdist_group("demo")]
@@ -229,4 +229,4 @@ def test_second_start_finds_what_the_first_left_and_a_signal_stops_everything(fo
         servers = [psutil.Process(pid) for pid in (postgres, redis)]
     finally:
         assert second.stop() == 0
-    assert [each for each in [*parts, *servers] if each.is_running()] == []
+    assert [each for each in [*parts, *servers] if is_alive(each.pid)] == []

@@ -15,7 +15,7 @@ from payments.models import Payment
 from shop.beats import CLUSTER, silent_for
 from shop.models import Alarm, Heartbeat
 from tests.factories import make_order
-from tests.programs import running
+from tests.programs import is_alive, running
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -33,13 +33,6 @@ def clusters_of(watch: subprocess.Popen[bytes]) -> list[int]:
 
 def descendants(pid: int) -> list[int]:
     return [child.pid for child in psutil.Process(pid).children(recursive=True)]
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
 
 
 def cluster_works() -> bool:
