@@ -142,9 +142,9 @@ def _look(
         return Next.WAIT, live
     if adapter.repeat is Repeat.ASK_THEN_NEW:
         return Next.REPLACE, live
-    was_sent = not live.nothing_sent
+    is_first = live.nothing_sent
     take_lease(order, live)
-    live.nothing_sent = not was_sent
+    live.nothing_sent = is_first  # of the tries before this one
     return Next.CREATE, live
 
 

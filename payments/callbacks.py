@@ -7,7 +7,7 @@ but a log line.
 from datetime import timedelta
 
 import structlog
-from django.db.models import Subquery
+from django.db.models import QuerySet, Subquery
 from django.db.models.functions import Now
 
 from payments.cases import open_case
@@ -131,9 +131,13 @@ def _must_ask(channel: Channel, report: Report) -> bool:
 
 def _confirm(kept: Callback) -> bool:
     """Ask the channel about the payment that the message names, and settle; False when that decided nothing."""
-    if not Payment.objects.filter(number=kept.number, channel=kept.channel).exists():
+    if not _find_payment(kept).exists():
         return False
     return query_payment(kept.number)[0] is not Outcome.UNKNOWN
+
+
+def _find_payment(kept: Callback) -> QuerySet[Payment]:
+    return Payment.objects.filter(number=kept.number, channel=kept.channel)
 
 
 @transactional
@@ -141,11 +145,11 @@ def _take_kept(pk: int, *, is_confirmed: bool) -> None:
     kept = Callback.objects.select_for_update().annotate(**WITH_NOW).get(pk=pk)
     if kept.taken_at is not None:
         return
-    report = report_from_json(kept.report)
-    must_ask = _must_ask(get_channel(kept.channel), report)
-    if not (is_confirmed or (not must_ask and _settle(kept.channel, report))):
-        if kept.now - kept.received_at < UNMATCHED_AFTER:
-            return
+    channel, report = get_channel(kept.channel), report_from_json(kept.report)
+    if not (is_confirmed or (not _must_ask(channel, report) and _settle(kept.channel, report))):
+        is_young = kept.now - kept.received_at < UNMATCHED_AFTER
+        if is_young or (channel.confirms_callbacks_by_query and _find_payment(kept).exists()):
+            return  # asked again at the alarm's next moment
         _give_a_home(kept, report)
     _mark_taken(kept)
 
@@ -159,6 +163,6 @@ def _give_a_home(kept: Callback, report: Report) -> None:
 
 
 def _mark_taken(kept: Callback) -> None:
-    payment = Payment.objects.filter(number=kept.number, channel=kept.channel).only("pk")
-    Callback.objects.filter(pk=kept.pk).update(taken_at=Now(), payment=Subquery(payment.values("pk")))
+    payment = Subquery(_find_payment(kept).values("pk"))
+    Callback.objects.filter(pk=kept.pk).update(taken_at=Now(), payment=payment)
     remove_alarms([TAKE_CALLBACK], str(kept.pk))

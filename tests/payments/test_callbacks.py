@@ -196,6 +196,24 @@ def test_genuine_message_that_nobody_can_read_becomes_a_case(caught, monkeypatch
     assert Case.objects.get().kind == Case.Kind.UNMATCHED
 
 
+def test_message_that_its_channel_wants_confirmed_waits_for_the_answer_and_is_settled_by_it(
+    caught, sandbox, monkeypatch
+):
+    payment, message = caught
+    monkeypatch.setattr(type(get_channel("wechat")), "confirms_callbacks_by_query", True)
+    silent = {"channel": "wechat", "operation": "query", "when": "before", "what": "status", "value": 500}
+    sandbox.set_faults({"notify": {"drop": 1.0}, "script": [silent | {"times": 20}]})
+    assert take(message).status == 204
+    Callback.objects.update(received_at=Now() - timedelta(seconds=61))
+    look_again()
+    assert status_of(payment) == PaymentStatus.PAYING
+    assert not Receipt.objects.exists()
+    sandbox.clear_faults()
+    look_again()
+    assert is_paid(payment)
+    assert not Case.objects.exists()
+
+
 def test_address_without_its_slash_is_taken_too(caught, live_server):
     payment, message = caught
     headers = dict(message.headers.items())
