@@ -16,7 +16,7 @@ def read_environment() -> Env:
     """The environment with `.env` as defaults and, while DEBUG is on, the demo's own variables behind both."""
     env = Env()
     env.read_env(BASE_DIR / ".env", recurse=False)
-    if env.bool("DEBUG", True):
+    if is_debug(env):
         _read_demo(env, data_dir(env) / "demo.env")
     return env
 
@@ -26,6 +26,11 @@ def _read_demo(env: Env, path: Path) -> None:
     left = dotenv_values(path) if path.is_file() else {}
     if left and all(Path(value or "").is_file() for name, value in left.items() if name.endswith("_FILE")):
         env.read_env(path, recurse=False)
+
+
+def is_debug(env: Env) -> bool:
+    """`DEBUG`; when it is not set, on for this machine only: an https address means customers."""
+    return env.bool("DEBUG", not env.str("PUBLIC_URL", "").startswith("https://"))
 
 
 def data_dir(env: Env) -> Path:

@@ -6,12 +6,12 @@ import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
 from shop import embedded
-from shop.env import BASE_DIR, channel_settings, data_dir, read_environment, required
+from shop.env import BASE_DIR, channel_settings, data_dir, is_debug, read_environment, required
 from shop.logs import logging_settings
 
 env = read_environment()
 
-DEBUG = env.bool("DEBUG", True)
+DEBUG = is_debug(env)
 DATA_DIR = data_dir(env)
 SECRET_KEY = required(
     env, "SECRET_KEY", debug=DEBUG, default="only-for-debug-" + "0" * 40, what="set a long random text"

@@ -49,6 +49,12 @@ def test_missing_secret_or_address_stops_the_start_with_one_sentence(missing):
     assert len(started.stderr.splitlines()) == 1
 
 
+def test_an_https_address_alone_means_production():
+    started = start("check", PUBLIC_URL="https://shop.example")
+    assert started.returncode == 2
+    assert "SECRET_KEY is not set" in started.stderr
+
+
 def test_missing_key_file_stops_the_start_with_one_sentence():
     started = start("check", **GOOD, **WECHAT)
     assert started.returncode == 2
