@@ -30,7 +30,7 @@ from payments.errors import (
     PaymentNotFound,
 )
 from payments.models import Payment, Refund
-from payments.querying import query_by_person
+from payments.querying import keep_asking, query_by_person
 from payments.showing import OrderState, read_state
 from shop.api import ShopperAuthentication, StrictSerializer, Text, bearer_token, describe_error
 from shop.middleware import BUSY, busy
@@ -195,7 +195,8 @@ def refund_fields(refund: Refund) -> dict[str, Any]:
 async def order_status(request: HttpRequest, number: str) -> HttpResponse:
     """`GET orders/{number}/status?since={version}&wait={s}`: at once, or as soon as the version differs from `since`.
 
-    Outside DRF, because it waits without holding a database connection.
+    Outside DRF, because it waits without holding a database connection. Who asks here looks at the order, so the
+    channel is asked about it every ten seconds meanwhile.
     """
     if request.method not in ("GET", "HEAD"):
         return answer(Problem(status=405, code="method_not_allowed", detail="Only GET is offered here."))
@@ -227,7 +228,9 @@ def _whole(request: HttpRequest, name: str, *, most: int) -> int | None:
 @sync_to_async
 def _read(request: HttpRequest, number: str) -> OrderState:
     try:
-        return read_state(find_order_for(request, number))
+        order = find_order_for(request, number)
+        keep_asking(order)
+        return read_state(order)
     finally:
         if settings.DB_POOL:
             connection.close()  # back to the pool while this call waits

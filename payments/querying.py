@@ -9,6 +9,8 @@ import structlog
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from orders.models import Order
+from orders.statuses import OrderStatus
 from payments.cases import DAILY_S, open_case
 from payments.channels.base import Outcome
 from payments.channels.registry import get_channel
@@ -17,14 +19,17 @@ from payments.models import Case, Payment
 from payments.moves import QUERY_PAYMENT, mark_unsure
 from payments.settling import Settled, expire_payment, settle_payment
 from payments.statuses import PaymentStatus
-from shop.alarms import Claim, hasten, postpone, remove_alarms
+from shop.alarms import Claim, hasten, keep_pace, postpone, remove_alarms
 from shop.clock import WITH_NOW
 from shop.models import Source
+from shop.transactions import transactional
 
 log = structlog.get_logger("nodrop.querying")
 
 # People may ask for one payment this often; the alarms ask on their own.
 ASK_AGAIN_AFTER_S = 3
+# While a page of the order is open.
+WATCHED_EVERY_S = 10
 # While somebody waits for the outcome of an earlier attempt, it is asked this soon.
 SOON_S = 3
 UNPAID_YET = frozenset({Outcome.OPEN, Outcome.NOT_FOUND})
@@ -76,6 +81,15 @@ def _may_ask(number: str) -> bool:
     """Take the right to ask now; in PostgreSQL, so that the limit holds without Redis."""
     long_ago = Q(queried_at__isnull=True) | Q(queried_at__lt=Now() - timedelta(seconds=ASK_AGAIN_AFTER_S))
     return bool(Payment.objects.filter(long_ago, number=number).update(queried_at=Now()))
+
+
+@transactional
+def keep_asking(order: Order) -> None:
+    """Somebody looks at this order: its open attempts are asked about every ten seconds while that is so."""
+    if order.status != OrderStatus.UNPAID:
+        return
+    open_ones = Payment.objects.filter(order=order, status=PaymentStatus.PAYING)
+    keep_pace(QUERY_PAYMENT, open_ones.values_list("number", flat=True), every_s=WATCHED_EVERY_S)
 
 
 def query_by_alarm(claim: Claim) -> None:

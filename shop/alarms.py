@@ -5,7 +5,7 @@ Nothing here knows what an alarm is about: kinds are registered with the dotted 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Greatest, Now
 from django.utils.module_loading import import_string
 from django_q.tasks import async_task
 
@@ -97,6 +97,13 @@ def hasten(kind: str, subject: str, *, in_s: float = 0) -> None:
     """Look again in `in_s` seconds at the latest, whatever the schedule says."""
     soon = Now() + timedelta(seconds=in_s)
     Alarm.objects.filter(kind=kind, subject=subject, due_at__gt=soon).update(due_at=soon)
+
+
+def keep_pace(kind: str, subjects: Iterable[str], *, every_s: float) -> None:
+    """Look again at the latest `every_s` seconds after the last try, whatever the schedule says."""
+    at_pace = Coalesce("tried_at", "created_at") + timedelta(seconds=every_s)
+    slower = Alarm.objects.filter(kind=kind, subject__in=subjects, due_at__gt=Greatest(at_pace, Now()))
+    slower.update(due_at=Greatest(at_pace, Now()))
 
 
 def send_message(kind: str, subject: str) -> None:

@@ -148,6 +148,20 @@ def test_payment_is_found_by_query_within_15_seconds_when_every_notification_is_
     assert time.monotonic() - paid < 15
 
 
+def test_payment_is_found_soon_however_late_while_somebody_looks_at_the_page(demo):
+    demo.set_faults({"notify": {"drop": 1.0}})
+    order, who = demo.order()
+    payment = demo.apply(order, who)
+    status = f"{demo.shop}/api/v1/orders/{order['number']}/status"
+    version = requests.get(status, headers=who, timeout=10).json()["version"]
+    time.sleep(32)  # later than the last of the quick queries
+    demo.pay(payment)
+    paid = time.monotonic()
+    told = requests.get(status, headers=who, params={"since": version, "wait": 20}, timeout=30).json()
+    assert (told["status"], told["payment_status"]) == ("READY_FOR_SHIPMENT", "PAID")
+    assert time.monotonic() - paid < 13
+
+
 def test_five_callbacks_at_once_are_one_event(demo, data_dir):
     dup = {"channel": "wechat", "operation": "notify", "when": "before", "what": "dup", "value": 5}
     demo.set_faults({"script": [dup]})

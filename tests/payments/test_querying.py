@@ -13,7 +13,7 @@ from payments.channels.wire import Reply, Wire
 from payments.errors import AskedTooOften, PaymentNotFound
 from payments.models import Case, Payment
 from payments.moves import FIRST_QUERY_S, mark_unsure
-from payments.querying import query_by_person, query_order_by_person, query_payment
+from payments.querying import keep_asking, query_by_person, query_order_by_person, query_payment
 from payments.settling import Settled
 from payments.statuses import PaymentStatus
 from shop.alarms import claim_due, handle
@@ -189,6 +189,24 @@ def test_verified_answer_ends_the_doubt_of_a_close_without_one(payment):
     payment.refresh_from_db()
     assert not payment.is_unsure
     assert payment.close_unanswered_since is not None  # no close has been decided
+
+
+def test_while_somebody_looks_at_the_order_the_channel_is_asked_every_ten_seconds(payment):
+    def gap_s() -> float:
+        alarm = Alarm.objects.get(subject=payment.number)
+        return (alarm.due_at - (alarm.tried_at or alarm.created_at)).total_seconds()
+
+    Alarm.objects.filter(subject=payment.number).update(due_at=Now(), attempts=6)
+    assert claim_due(5)
+    assert gap_s() == 540
+    keep_asking(payment.order)
+    assert gap_s() == pytest.approx(10, abs=1)
+
+
+def test_looking_at_an_order_never_puts_a_query_off(payment):
+    Alarm.objects.filter(subject=payment.number).update(due_at=Now())
+    keep_asking(payment.order)
+    assert [claim.subject for claim in claim_due(5)] == [payment.number]
 
 
 def test_asking_about_nothing_is_not_found(sandbox):
