@@ -11,6 +11,7 @@ from typing import Any
 from django.db.models import Sum
 from django.db.models.functions import Coalesce, Now
 
+from orders.models import Order
 from orders.moves import LockedOrder, lock_order, touch_order
 from payments.errors import IllegalPaymentMove, OverRefund, PaymentNotFound
 from payments.models import Payment, Receipt, Refund
@@ -133,7 +134,7 @@ def open_refund(receipt: Receipt, *, kind: Refund.Kind, amount: int, reason: str
         status=RefundStatus.REFUNDING,
     )
     steps = (("", RefundStatus.PENDING_APPROVAL), (RefundStatus.PENDING_APPROVAL, RefundStatus.REFUNDING))
-    record([_refund_change(refund, before, after, source=source) for before, after in steps])
+    record([_change(refund, before, after, source=source) for before, after in steps])
     set_alarm(SEND_REFUND, refund.number, in_s=FIRST_QUERY_S)
     send_message(SEND_REFUND, refund.number)
     return refund
@@ -159,7 +160,7 @@ def move_refund(
     """Move the locked refund through the table. Returns the event for the caller to record."""
     if to not in REFUND_MOVES[RefundStatus(refund.status)]:
         raise IllegalPaymentMove(refund.number, refund.status, to)
-    change = _refund_change(refund, refund.status, to, source=source, actor=actor, note=note)
+    change = _change(refund, refund.status, to, source=source, actor=actor, note=note)
     Refund.objects.filter(pk=refund.pk).update(status=to, channel_number=refund.channel_number)
     refund.status = to
     remove_alarms([SEND_REFUND], refund.number)
@@ -177,7 +178,7 @@ def _write(payment: Payment, **columns: Any) -> None:
 
 
 def _change(
-    payment: Payment,
+    row: Payment | Refund,
     before: str,
     after: str,
     *,
@@ -185,35 +186,19 @@ def _change(
     actor: str = "",
     note: Mapping[str, Any] | None = None,
 ) -> Change:
+    order: Order | None
+    facts: dict[str, Any]
+    if isinstance(row, Payment):
+        kind, order, facts = "payment", row.order, {"channel": row.channel}
+    else:
+        kind, order, facts = "refund", row.receipt.order, {"amount": row.amount, "reason": row.reason}
     return Change(
-        subject_kind="payment",
-        subject=payment.number,
-        order_number=payment.order.number,
-        from_status=before,
-        to_status=after,
-        source=source,
-        actor=actor,
-        note={"channel": payment.channel, **(note or {})},
-    )
-
-
-def _refund_change(
-    refund: Refund,
-    before: str,
-    after: str,
-    *,
-    source: Source,
-    actor: str = "",
-    note: Mapping[str, Any] | None = None,
-) -> Change:
-    order = refund.receipt.order
-    return Change(
-        subject_kind="refund",
-        subject=refund.number,
+        subject_kind=kind,
+        subject=row.number,
         order_number=order.number if order else "",
         from_status=before,
         to_status=after,
         source=source,
         actor=actor,
-        note={"amount": refund.amount, "reason": refund.reason, **(note or {})},
+        note={**facts, **(note or {})},
     )

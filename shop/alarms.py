@@ -57,11 +57,6 @@ def register(name: str, *, handler: str, gaps_s: Sequence[int]) -> None:
     _kinds[name] = Kind(handler=handler, gaps_s=tuple(gaps_s))
 
 
-def known_kinds() -> frozenset[str]:
-    """The kinds that this installation can handle."""
-    return frozenset(_kinds)
-
-
 # ---- setting and removing, always inside the caller's transaction ------------------------------------------------
 
 

@@ -251,10 +251,6 @@ class Channel(ABC):
     def refuse_callback(self, reason: str) -> CallbackReply:
         """The answer to a message that does not verify, in the channel's own protocol."""
 
-    def ask_again_later(self) -> CallbackReply:
-        """The answer when we cannot take a genuine callback now, so that the channel repeats it."""
-        return CallbackReply(status=503)
-
 
 # Clocks differ and an answer travels: nothing is called dead before this has passed.
 DEAD_MARGIN = timedelta(seconds=60)

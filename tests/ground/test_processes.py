@@ -245,7 +245,7 @@ def test_hook_is_called_at_once_and_again():
     demo.run_until(lambda _: demo.ticks >= 2)
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_stop_the_supervisor_and_its_children(signal_number):
     script = """
 import os, sys

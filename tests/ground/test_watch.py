@@ -6,7 +6,9 @@ import subprocess
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
+from django.db import connection
 from django_q.models import Schedule
 from django_q.tasks import async_task
 
@@ -14,6 +16,7 @@ from payments.applying import apply_for_payment
 from payments.models import Payment
 from shop.beats import CLUSTER, silent_for
 from shop.models import Alarm, Heartbeat
+from shop.watch import ClusterKeeper, Watch
 from tests.factories import make_order
 from tests.programs import is_alive, running
 from tests.waiting import wait_until
@@ -105,3 +108,31 @@ def test_watch_ends_in_order_at_a_signal(sandbox, log):
         watch.terminate()
         assert watch.wait(timeout=20) == 0
         assert not any(map(is_alive, below))
+
+
+def test_cluster_that_cannot_be_started_does_not_stop_the_alarms():
+    def fail() -> subprocess.Popen[bytes]:
+        raise OSError("no process left")
+
+    watch = Watch()
+    watch.cluster = ClusterKeeper(start=fail)
+    try:
+        assert watch._tick()
+    finally:
+        watch.cluster.end()
+        watch.pool.shutdown()
+
+
+def test_lock_connection_keeps_every_parameter_of_the_database_address(monkeypatch):
+    given: dict[str, object] = {}
+
+    def refuse(**params: object) -> None:
+        given.update(params)
+        raise psycopg.OperationalError
+
+    monkeypatch.setattr(psycopg, "connect", refuse)
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "sslmode", "verify-full")
+    with pytest.raises(psycopg.OperationalError):
+        ClusterKeeper().tick()
+    assert (given["sslmode"], given["connect_timeout"]) == ("verify-full", 3)
+    assert "lock_timeout" in str(given["options"])

@@ -12,7 +12,7 @@ from orders.models import Order
 from orders.moves import close_order, lock_order
 from orders.statuses import CloseReason
 from payments.applying import Applied, apply_for_payment
-from payments.channels.base import Created, CreateRequest
+from payments.channels.base import Created, CreateRequest, Repeat
 from payments.channels.registry import get_channel
 from payments.ending import cancel_order
 from payments.errors import ChannelUnavailable, NotOffered, OrderIsClosed, OrderIsPaid, PaymentConfirming
@@ -208,6 +208,20 @@ def test_order_that_is_cancelled_while_its_code_is_made_gives_nobody_the_code(sa
     payment = Payment.objects.get()
     assert (payment.status, payment.action) == (PaymentStatus.CLOSED, None)
     assert sandbox.trades(payment.number)[0]["status"] == "CLOSED"
+
+
+def test_channel_that_does_not_make_a_number_once_is_asked_and_given_a_new_one(sandbox, monkeypatch):
+    monkeypatch.setattr(type(get_channel("wechat")), "repeat", Repeat.ASK_THEN_NEW)
+    monkeypatch.setattr(type(get_channel("wechat")), "can_close", False)
+    order = make_order()
+    fault(sandbox, "create", "reset", when="after", times=1)
+    with pytest.raises(PaymentConfirming):
+        apply(order)
+    end_leases()
+    second = apply(order).payment
+    first = Payment.objects.exclude(pk=second.pk).get()
+    assert (first.status, first.superseded_at is None) == (PaymentStatus.PAYING, False)
+    assert Alarm.objects.filter(kind="query_payment", subject=first.number).exists()
 
 
 def test_code_of_the_last_seconds_is_not_renewed_when_a_new_one_would_live_no_longer(sandbox):

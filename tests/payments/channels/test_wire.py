@@ -27,9 +27,17 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from payments.channels import wire
 from payments.channels.base import ChannelError, Unanswered, Unreachable
 from payments.channels.timed import call
-from payments.channels.wire import CallInsideTransaction, Wire, in_transaction, is_safe_url
+from payments.channels.wire import (
+    CallInsideTransaction,
+    Reply,
+    Wire,
+    give_back_connections,
+    in_transaction,
+    is_safe_url,
+)
 
 from .raw_server import Peer, RawServer
 
@@ -600,3 +608,20 @@ def test_failed_call_is_logged_once_with_why(caplog):
     [record] = [record for record in caplog.records if record.name == "nodrop.wire"]
     assert record.levelname == "WARNING"
     assert [getattr(record, name) for name in FIELDS] == ["wechat", "create", "ND1", 0, "unreachable"]
+
+
+@pytest.mark.parametrize(("options", "is_given_back"), [({"pool": {"max_size": 4}}, True), ({}, False)])
+def test_pooled_connection_serves_others_during_a_call(options, is_given_back):
+    closed: list[bool] = []
+    held = SimpleNamespace(settings_dict={"OPTIONS": options}, close=lambda: closed.append(True))
+    give_back_connections(SimpleNamespace(all=lambda initialized_only: [held]))
+    assert bool(closed) is is_given_back
+
+
+def test_connections_are_given_back_before_the_call_is_sent(monkeypatch):
+    order: list[str] = []
+    reply = Reply(status=200, headers={}, body=b"", elapsed_ms=1)
+    monkeypatch.setattr(wire, "give_back_connections", lambda: order.append("given back"))
+    monkeypatch.setattr(Wire, "_exchange", lambda self, request: order.append("sent") or reply)
+    send(make_wire(), "http://127.0.0.1:1")
+    assert order == ["given back", "sent"]
