@@ -86,12 +86,13 @@ class ProductAdmin(admin.ModelAdmin):
         return money_cell(product.price, product.currency)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Product | None = None) -> tuple[str, ...]:
-        return ("stock",) if obj else ()
+        return ("stock", "supplied") if obj else ("supplied",)
 
     def save_model(self, request: HttpRequest, obj: Product, form: Any, change: bool) -> None:  # noqa: FBT001
         if change:
             obj.save(update_fields=form.changed_data)
         else:
+            obj.supplied = obj.stock
             super().save_model(request, obj, form, change)
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:

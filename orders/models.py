@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from orders.statuses import CloseReason, OrderStatus
@@ -14,7 +14,7 @@ CURRENCY_CHOICES = [(currency, currency) for currency in CURRENCIES]
 
 
 class Product(models.Model):
-    """Something for sale. `stock` is what may still be promised to somebody."""
+    """Something for sale. `stock` is what may still be promised to somebody, out of the units ever `supplied`."""
 
     sku = models.SlugField(max_length=40, unique=True)
     name = models.CharField(max_length=100)
@@ -24,6 +24,8 @@ class Product(models.Model):
     price = models.PositiveBigIntegerField(help_text="minor units")
     currency = models.CharField(max_length=3, choices=CURRENCY_CHOICES)
     stock = models.IntegerField()
+    # Nothing comes back to the shelf that was not once put there: supplied = stock + units of orders that hold stock.
+    supplied = models.IntegerField(help_text="units ever put on the shelf")
     is_sold = models.BooleanField(default=True)
     # The database's clock, where the query that read the row asked for it.
     now: datetime
@@ -33,6 +35,7 @@ class Product(models.Model):
         constraints = [
             models.CheckConstraint(condition=Q(price__gte=1), name="product_has_a_price"),
             models.CheckConstraint(condition=Q(stock__gte=0), name="stock_is_never_negative"),
+            models.CheckConstraint(condition=Q(stock__lte=F("supplied")), name="stock_was_supplied"),
         ]
 
     def __str__(self) -> str:

@@ -105,6 +105,16 @@ def reopen_order(order: LockedOrder, *, source: Source, actor: str = "") -> Chan
     )
 
 
+def mark_refunded(order: LockedOrder, *, source: Source, actor: str = "") -> Change:
+    """→ REFUNDED, when nothing of its money is kept. What was not shipped goes back on the shelf, once."""
+    is_here = order.status == OrderStatus.READY_FOR_SHIPMENT
+    holds_stock = order.holds_stock and not is_here
+    change = move_order(order, OrderStatus.REFUNDED, source=source, actor=actor, holds_stock=holds_stock)
+    if is_here:
+        _put_back(order)
+    return change
+
+
 def touch_order(order: LockedOrder) -> None:
     """Something that the waiting pages show has changed: raise the version."""
     _write(order)

@@ -144,7 +144,9 @@ def test_catalogue_offers_what_is_sold_and_in_stock(shopper):
     make_product("tea")
     make_product("cup", stock=0)
     make_product("kite", stock=3)
-    Product.objects.create(sku="ghost", name="Ghost", price=1, currency="CNY", stock=1, is_sold=False)
+    Product.objects.create(
+        sku="ghost", name="Ghost", price=1, currency="CNY", stock=1, supplied=1, is_sold=False
+    )
     page = shopper.get("/").content.decode()
     assert page.count('action="/cart/add/"') == 2
     assert "Sold out" in page

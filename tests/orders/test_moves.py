@@ -11,9 +11,16 @@ from orders.moves import close_order, extend_if_ending, lock_order, move_order, 
 from orders.statuses import MOVES, CloseReason, OrderStatus
 from shop.events import record
 from shop.models import Alarm, Source
-from tests.factories import make_order, make_payment, steps
+from tests.factories import by_hand, make_order, make_payment, steps
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _without_money():
+    """The floor of goods alone: who pays an order is a matter of the floor above."""
+    with by_hand():
+        yield
 
 
 def put_into(order: Order, status: OrderStatus) -> None:

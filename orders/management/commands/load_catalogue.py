@@ -17,6 +17,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         goods = json.loads(CATALOGUE.read_text())
         before = Product.objects.count()
-        Product.objects.bulk_create((Product(**good) for good in goods), ignore_conflicts=True)
+        Product.objects.bulk_create(
+            (Product(**good, supplied=good["stock"]) for good in goods), ignore_conflicts=True
+        )
         created = Product.objects.count() - before
         self.stdout.write(f"{created} products created, {len(goods) - created} were there already.")
