@@ -1,11 +1,13 @@
-"""API doors of the money: the order with its payments, its status, cancelling, applying, one payment, asking again."""
+"""API doors of the money: the order with its payments, its status, cancelling, applying, one payment, asking again,
+refunds.
+"""
 
-import asyncio
 import time
 from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
+from django.core.exceptions import PermissionDenied
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from rest_framework import serializers
@@ -26,13 +28,17 @@ from payments.errors import (
     NotOffered,
     OrderIsClosed,
     OrderIsPaid,
+    OverRefund,
     PaymentConfirming,
     PaymentNotFound,
+    RefundNotFound,
 )
 from payments.models import Payment, Refund
 from payments.querying import keep_asking, query_by_person
+from payments.refunding import ask_refund
 from payments.showing import OrderState, read_state
-from shop.api import ShopperAuthentication, StrictSerializer, Text, bearer_token, describe_error
+from shop.api import ShopperAuthentication, StrictSerializer, Text, Whole, bearer_token, describe_error
+from shop.bell import Listening
 from shop.middleware import BUSY, busy
 from shop.numbers import is_number
 from shop.problems import Problem, answer
@@ -75,10 +81,24 @@ describe_error(
 )
 
 
+describe_error(
+    RefundNotFound, lambda _: Problem(status=404, code="not_found", detail="There is no such refund.")
+)
+describe_error(
+    OverRefund,
+    lambda e: Problem(status=409, code="over_refund", detail=str(e), extra={"left": e.left_minor}),
+)
+
+
 class ApplySerializer(StrictSerializer):
     channel = Text(max_length=10)
     scene = Text(max_length=10)
     supersede = serializers.BooleanField(default=False)
+
+
+class RefundSerializer(StrictSerializer):
+    amount = Whole(min_value=1, max_value=2**53)
+    reason = Text(max_length=80)
 
 
 class ShopperView(APIView):
@@ -160,6 +180,34 @@ class QueryView(ShopperView):
         return Response(payment_fields(payment))
 
 
+class RefundsView(ShopperView):
+    """`POST payments/{number}/refunds` amount, reason: staff give money back. 201; above a limit it waits for approval."""
+
+    def post(self, request: Request, number: str) -> Response:
+        payment = self.find_payment(request, number)
+        if not (request.user and request.user.is_staff and request.user.has_perm("payments.add_refund")):
+            raise PermissionDenied
+        wanted = RefundSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        refund = ask_refund(payment.number, actor=request.user.get_username(), **wanted.validated_data)
+        return Response(refund_fields(refund), status=201)
+
+
+class RefundView(ShopperView):
+    """`GET refunds/{number}`."""
+
+    def get(self, request: Request, number: str) -> Response:
+        found = Refund.objects.select_related("receipt__payment", "receipt__order").filter(number=number)
+        refund = found.filter(receipt__order__isnull=False).first() if is_number(number) else None
+        if refund is None or refund.receipt.order is None:
+            raise RefundNotFound(number)
+        try:
+            self.find_order(request, refund.receipt.order.number)
+        except OrderNotFound as error:
+            raise RefundNotFound(number) from error
+        return Response(refund_fields(refund))
+
+
 def payment_fields(payment: Payment) -> dict[str, Any]:
     """A payment as the API shows it. The action is shown while it is wanted."""
     is_unpaid = payment.order.status == OrderStatus.UNPAID
@@ -203,10 +251,8 @@ async def order_status(request: HttpRequest, number: str) -> HttpResponse:
     try:
         since, wait_s = _whole(request, "since", most=2**31), _whole(request, "wait", most=MAX_WAIT_S)
         state = await _read(request, number)
-        give_up = time.monotonic() + (wait_s or 0)
-        while state.version == since and (left_s := give_up - time.monotonic()) > 0:
-            await asyncio.sleep(min(READ_EVERY_S, left_s))
-            state = await _read(request, number)
+        if wait_s and state.version == since:
+            state = await _wait_for_news(request, state, wait_s)
     except ValueError as error:
         return answer(Problem(status=400, code="invalid", detail=str(error)))
     except OrderNotFound:
@@ -214,6 +260,17 @@ async def order_status(request: HttpRequest, number: str) -> HttpResponse:
     except BUSY:
         return answer(busy())
     return JsonResponse(state.as_json())
+
+
+async def _wait_for_news(request: HttpRequest, state: OrderState, wait_s: int) -> OrderState:
+    """The state as soon as its version is another one, or when the time is over."""
+    give_up, since = time.monotonic() + wait_s, state.version
+    async with Listening(state.number) as bell:
+        state = await _read(request, state.number)  # for what changed before anybody listened
+        while state.version == since and (left_s := give_up - time.monotonic()) > 0:
+            await bell.wait(min(READ_EVERY_S, left_s))
+            state = await _read(request, state.number)
+    return state
 
 
 def _whole(request: HttpRequest, name: str, *, most: int) -> int | None:
@@ -229,7 +286,8 @@ def _whole(request: HttpRequest, name: str, *, most: int) -> int | None:
 def _read(request: HttpRequest, number: str) -> OrderState:
     try:
         order = find_order_for(request, number)
-        keep_asking(order)
+        if keep_asking(order):
+            order.refresh_from_db()
         return read_state(order)
     finally:
         if settings.DB_POOL:

@@ -19,5 +19,8 @@ class PaymentsConfig(AppConfig):
             "follow_up", handler="payments.following.follow_up_by_alarm", gaps_s=(10, 30, 60, 300)
         )
         alarms.register(
+            "mail_receipt", handler="payments.mailing.mail_by_alarm", gaps_s=(30, 60, 300, 900, 3600)
+        )
+        alarms.register(
             "send_refund", handler="payments.refunding.send_by_alarm", gaps_s=(10, 20, 30, 60, 300, 900, 3600)
         )

@@ -6,11 +6,14 @@ from typing import Any
 
 import structlog
 from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Now
 
 from orders.models import Order
 from payments.models import Case
 from shop.alarms import Claim, postpone
+from shop.models import Alarm
 
 # Who is not answered at the end of a schedule is asked once a day from then on.
 DAILY_S = 24 * 3600
@@ -24,6 +27,7 @@ DEADLINES: dict[Case.Kind, timedelta] = {
     Case.Kind.UNANSWERED: timedelta(hours=24),
     Case.Kind.REFUND: timedelta(hours=24),
     Case.Kind.DISAGREES: timedelta(hours=4),
+    Case.Kind.CONSOLE_REFUND: timedelta(hours=24),
     Case.Kind.NO_ALARM: timedelta(hours=4),
     Case.Kind.FAILING: timedelta(hours=4),
 }
@@ -52,6 +56,11 @@ def close_cases(kind: Case.Kind, subject: str, *, resolution: str) -> None:
     open_ones.update(resolved_at=Now(), resolution=resolution)
 
 
+def list_open_cases() -> QuerySet[Case]:
+    """What waits for a person, the nearest deadline first."""
+    return Case.objects.filter(resolved_at__isnull=True).select_related("order", "owner").order_by("deadline")
+
+
 def open_for_alarm(claim: Claim, error: Exception) -> None:
     """The handler of an alarm keeps failing: a person should know. It is tried on, at its last moment once a day."""
     with transaction.atomic():
@@ -59,6 +68,15 @@ def open_for_alarm(claim: Claim, error: Exception) -> None:
         open_case(Case.Kind.FAILING, claim.subject, order=None, evidence=evidence)
         if claim.is_last:
             postpone(claim.kind, claim.subject, by_s=DAILY_S)
+
+
+def close_healed() -> int:
+    """Close the cases of alarms that failed and have been handled since. Returns how many."""
+    still_there = Alarm.objects.filter(
+        kind=KeyTextTransform("alarm", OuterRef("evidence")), subject=OuterRef("subject")
+    )
+    healed = Case.objects.filter(~Exists(still_there), kind=Case.Kind.FAILING, resolved_at__isnull=True)
+    return healed.update(resolved_at=Now(), resolution="it went well in the end")
 
 
 def has_open_mismatch(order: Order) -> bool:

@@ -33,6 +33,20 @@ def check_channels(app_configs: Any = None, **_: Any) -> list[CheckMessage]:
     return found
 
 
+@register("mail", deploy=True)
+def check_mail(app_configs: Any = None, **_: Any) -> list[CheckMessage]:
+    """Shoppers get a receipt."""
+    if settings.EMAIL_HOST:
+        return []
+    return [
+        checks.Warning(
+            "EMAIL_HOST is not set: receipts are written into the data folder and reach nobody.",
+            hint="Set EMAIL_HOST and, where needed, EMAIL_PORT, EMAIL_HOST_USER, EMAIL_HOST_PASSWORD, MAIL_FROM.",
+            id="payments.W002",
+        )
+    ]
+
+
 def check_public_url() -> Iterator[CheckMessage]:
     if not is_safe_url(settings.PUBLIC_URL):
         yield Error(

@@ -9,7 +9,7 @@ import structlog
 from orders.models import Order
 from orders.moves import EXPIRE_ORDER, LockedOrder, close_order, lock_order
 from orders.statuses import CloseReason, OrderStatus
-from payments.cases import has_open_mismatch, open_case
+from payments.cases import close_cases, has_open_mismatch, open_case
 from payments.channels.base import Outcome
 from payments.channels.registry import get_channel
 from payments.errors import OrderIsPaid, PaymentConfirming
@@ -124,6 +124,7 @@ def _close_order(number: str, reason: CloseReason, *, source: Source, actor: str
     _check_reviewed(order)
     if _live_payment(number) is not None:
         return False
+    close_cases(Case.Kind.UNANSWERED, number, resolution="the order could be closed")
     record([close_order(order, reason, source=source, actor=actor)])
     return True
 

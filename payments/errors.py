@@ -8,7 +8,10 @@ PaymentError
 ├── NotOffered             channel, scene and currency do not go together (400)
 ├── ChannelUnavailable     the channel could not be reached, or refused (503)
 ├── AskedTooOften          the channel was asked a moment ago (429)
+├── RefundNotFound         no such refund, or not this person's (404)
 ├── OverRefund             more than what is left of a receipt (409 over_refund)
+├── OwnApproval            nobody approves what they asked for (403 own_approval)
+├── RefundIsDecided        it is not waiting for approval any more (409 refund_decided)
 └── IllegalPaymentMove     a bug: the table has no such move
 """
 
@@ -66,8 +69,34 @@ class AskedTooOften(PaymentError):
         self.retry_after_s = retry_after_s
 
 
+class RefundNotFound(PaymentError):
+    """Foreign and missing look the same."""
+
+
 class OverRefund(PaymentError):
-    """Less than that is left of the receipt."""
+    """`left_minor` is what may still be given back, in minor units: nothing, where nothing was paid."""
+
+    def __init__(self, number: str, *, left_minor: int) -> None:
+        super().__init__("That is more than what may still be given back.")
+        self.number = number
+        self.left_minor = left_minor
+
+
+class OwnApproval(PaymentError):
+    """A second person has to look at it."""
+
+    def __init__(self, number: str) -> None:
+        super().__init__("A refund is approved by somebody else than who asked for it.")
+        self.number = number
+
+
+class RefundIsDecided(PaymentError):
+    """It has been approved or rejected already; `became` is its status."""
+
+    def __init__(self, number: str, status: str) -> None:
+        super().__init__(f"This refund is not waiting for approval any more: it is {status}.")
+        self.number = number
+        self.became = status
 
 
 class IllegalPaymentMove(PaymentError):

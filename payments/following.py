@@ -1,24 +1,26 @@
-"""What follows a settlement, after its commit: other attempts of the order are closed, and order and receipts compared.
+"""What follows a settlement, after its commit: other attempts of the order are closed, order and receipts compared, the
+receipt mailed, waiting pages woken.
 
-It never writes a status. What does not agree is a bug of ours or a hand in the database, so a person looks at it.
+It never writes a status: an order that does not agree with its receipts goes through the one door again, or to a person.
 """
-
-from django.db.models import Count, Q
 
 from orders.models import Order
 from orders.statuses import PAID, OrderStatus
-from payments.cases import open_case
+from payments.cases import close_cases, open_case
 from payments.channels.registry import get_channel
-from payments.models import Case, Payment, Receipt
+from payments.mailing import promise_mail
+from payments.models import Case, Payment
 from payments.querying import close_payment
-from payments.settling import FOLLOW_UP
-from payments.statuses import PaymentStatus, ReceiptClass
+from payments.settling import FOLLOW_UP, has_settled_receipt, settle_again
+from payments.statuses import PaymentStatus
 from shop.alarms import Claim, remove_alarms
+from shop.bell import ring
 from shop.transactions import transactional
 
 
 def follow_up_by_alarm(claim: Claim) -> None:
     """Finish what the settlement of the claim's order began."""
+    ring(claim.subject)
     _close_other_attempts(claim.subject)
     _check(claim.subject)
 
@@ -35,18 +37,17 @@ def _close_other_attempts(number: str) -> None:
 def _check(number: str) -> None:
     order = Order.objects.select_for_update().get(number=number)
     if not agrees(order):
+        settle_again(number)
+        order.refresh_from_db()
+    if agrees(order):
+        close_cases(Case.Kind.DISAGREES, number, resolution="order and receipts agree")
+    else:
         evidence = {"status": order.status, "receipts": list(order.receipts.values_list("pk", flat=True))}
-        open_case(Case.Kind.DISAGREES, order.number, order=order, evidence=evidence)
+        open_case(Case.Kind.DISAGREES, number, order=order, evidence=evidence)
+    promise_mail(number)
     remove_alarms([FOLLOW_UP], number)
 
 
 def agrees(order: Order) -> bool:
     """Whether the order's status is what its receipts say: paid exactly when one settled receipt of its amount is there."""
-    settled = Q(
-        receipt_class=ReceiptClass.SETTLED,
-        amount=order.amount,
-        currency=order.currency,
-        payment__status=PaymentStatus.PAID,
-    )
-    found = Receipt.objects.filter(order=order).aggregate(settled=Count("pk", filter=settled))["settled"]
-    return bool(found) == (OrderStatus(order.status) in PAID)
+    return has_settled_receipt(order) == (OrderStatus(order.status) in PAID)

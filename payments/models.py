@@ -4,10 +4,11 @@ Only `payments.moves` writes a status. What must never be, the database refuses:
 """
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from orders.models import CURRENCY_CHOICES, Order
@@ -106,6 +107,8 @@ class Receipt(models.Model):
     currency = models.CharField(max_length=3, help_text="as reported")
     source = models.CharField(max_length=10, choices=Source.choices)
     paid_at = models.DateTimeField(null=True, blank=True, help_text="as reported")
+    # When the shopper was sent a mail about it.
+    mailed_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -145,13 +148,17 @@ class Refund(models.Model):
         ASKED = "ASKED", "Asked for"
         CONSOLE = "CONSOLE", "Made in the channel's own console"
 
-    number = models.CharField(max_length=32, unique=True, default=new_refund_number, editable=False)
+    # Ours, or the channel's own for a refund that was made in its console.
+    number = models.CharField(max_length=64, unique=True, default=new_refund_number, editable=False)
     receipt = models.ForeignKey(Receipt, on_delete=models.PROTECT, related_name="refunds")
     channel = models.CharField(max_length=10, choices=CHANNEL_CHOICES)
     kind = models.CharField(max_length=10, choices=Kind.choices)
     status = models.CharField(max_length=20, choices=RefundStatus.choices)
     amount = models.PositiveBigIntegerField(help_text="minor units")
     reason = models.CharField(max_length=80)
+    # Who asked and who agreed, where people did: never the same person.
+    asked_by = models.CharField(max_length=150, blank=True)
+    approved_by = models.CharField(max_length=150, blank=True)
     channel_number = models.CharField(max_length=64, blank=True)
     # Set before the first call: from then on the channel is asked before anything is sent again.
     sent_at = models.DateTimeField(null=True, blank=True)
@@ -161,6 +168,9 @@ class Refund(models.Model):
         ordering = ["id"]
         constraints = [
             models.CheckConstraint(condition=Q(amount__gte=1), name="refund_has_an_amount"),
+            models.CheckConstraint(
+                condition=Q(approved_by="") | ~Q(approved_by=F("asked_by")), name="nobody_approves_their_own"
+            ),
             models.UniqueConstraint(
                 fields=["channel", "channel_number"],
                 condition=~Q(channel_number=""),
@@ -202,7 +212,13 @@ class Callback(models.Model):
     class Meta:
         ordering = ["-id"]
         constraints = [models.UniqueConstraint(fields=["channel", "message_id"], name="one_row_per_message")]
-        indexes = [models.Index(fields=["number"], name="callback_of_number")]
+        indexes = [
+            models.Index(fields=["number"], name="callback_of_number"),
+            models.Index(fields=["taken_at"], name="callback_taken"),
+            models.Index(
+                fields=["number"], condition=Q(payment__isnull=True), name="callback_without_payment"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.channel} {self.message_id}"
@@ -217,6 +233,7 @@ class Case(models.Model):
         UNANSWERED = "unanswered", "The channel gave no answer until the last query"
         REFUND = "refund", "A refund needs a person"
         DISAGREES = "disagrees", "Order and receipts do not agree"
+        CONSOLE_REFUND = "console_refund", "Refunded in the channel's own console"
         NO_ALARM = "no_alarm", "Something unfinished had no alarm"
         FAILING = "failing", "An alarm fails again and again"
 
@@ -242,3 +259,15 @@ class Case(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.subject}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The case for programs; times in ISO 8601."""
+        return {
+            "kind": self.kind,
+            "subject": self.subject,
+            "order": self.order.number if self.order else None,
+            "owner": self.owner.get_username() if self.owner else None,
+            "opened_at": self.opened_at.isoformat(),
+            "deadline": self.deadline.isoformat(),
+            "evidence": self.evidence,
+        }

@@ -6,6 +6,7 @@ transaction. Lock order everywhere: order, payment, refund, then products by asc
 
 from collections.abc import Mapping
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 from django.db.models import Sum
@@ -13,9 +14,16 @@ from django.db.models.functions import Coalesce, Now
 
 from orders.models import Order
 from orders.moves import LockedOrder, lock_order, touch_order
-from payments.errors import IllegalPaymentMove, OverRefund, PaymentNotFound
+from payments.errors import IllegalPaymentMove, OverRefund, PaymentNotFound, RefundNotFound
 from payments.models import Payment, Receipt, Refund
-from payments.statuses import PAYMENT_MOVES, REFUND_MOVES, RESERVING, PaymentStatus, RefundStatus
+from payments.statuses import (
+    PAYMENT_MOVES,
+    REFUND_MOVES,
+    RESERVING,
+    PaymentStatus,
+    ReceiptClass,
+    RefundStatus,
+)
 from shop.alarms import remove_alarms, send_message, set_alarm
 from shop.events import Change, record
 from shop.models import Source
@@ -110,43 +118,109 @@ def end_doubt(payment: Payment) -> None:
 # ---- refunds -----------------------------------------------------------------------------------------------------
 
 
+def find_receipt(**which: Any) -> Receipt | None:
+    """One receipt, the one that pays its order before any other."""
+    return min(
+        Receipt.objects.filter(**which),
+        key=lambda receipt: (receipt.receipt_class != ReceiptClass.SETTLED, receipt.pk),
+        default=None,
+    )
+
+
+def lock_receipt(pk: int) -> tuple[LockedOrder | None, Receipt]:
+    """Lock the receipt's order, if it has one, then the receipt. Must be inside a transaction."""
+    order_number = Receipt.objects.values_list("order__number", flat=True).get(pk=pk)
+    order = lock_order(order_number) if order_number else None
+    return order, Receipt.objects.select_for_update(of=("self",)).select_related("order").get(pk=pk)
+
+
 def refundable_minor(receipt: Receipt) -> int:
-    """What may still be given back of a receipt whose order is locked, in minor units."""
-    reserved = Refund.objects.filter(receipt=receipt, status__in=RESERVING).aggregate(sum=Sum("amount"))[
-        "sum"
-    ]
-    return receipt.amount - (reserved or 0)
+    """What may still be given back of a locked receipt, in minor units."""
+    reserved = Refund.objects.filter(receipt=receipt, status__in=RESERVING).aggregate(sum=Sum("amount"))
+    return receipt.amount - (reserved["sum"] or 0)
 
 
-def open_refund(receipt: Receipt, *, kind: Refund.Kind, amount: int, reason: str, source: Source) -> Refund:
-    """Promise to give `amount` minor units of the receipt back and let a worker send it. The order must be locked.
+def kept_minor(receipt: Receipt) -> int:
+    """What is left of a locked receipt after what did go back, in minor units."""
+    gone = Refund.objects.filter(receipt=receipt, status=RefundStatus.REFUNDED).aggregate(sum=Sum("amount"))
+    return receipt.amount - (gone["sum"] or 0)
 
-    Raises OverRefund when less than that is left of the receipt.
+
+def open_refund(
+    receipt: Receipt,
+    *,
+    kind: Refund.Kind,
+    amount: int,
+    reason: str,
+    source: Source,
+    actor: str = "",
+    needs_approval: bool = False,
+) -> Refund:
+    """Promise to give `amount` minor units of the receipt back; a worker sends it once nobody has to approve it.
+
+    The receipt's order must be locked, or the receipt where it has none. Raises OverRefund when less is left.
     """
-    if amount > refundable_minor(receipt):
-        raise OverRefund(receipt.channel_number)
+    left = refundable_minor(receipt)
+    if amount > left:
+        raise OverRefund(receipt.channel_number, left_minor=left)
     refund = Refund.objects.create(
         receipt=receipt,
         channel=receipt.channel,
         kind=kind,
         amount=amount,
         reason=reason,
-        status=RefundStatus.REFUNDING,
+        asked_by=actor,
+        status=RefundStatus.PENDING_APPROVAL,
     )
-    steps = (("", RefundStatus.PENDING_APPROVAL), (RefundStatus.PENDING_APPROVAL, RefundStatus.REFUNDING))
-    record([_change(refund, before, after, source=source) for before, after in steps])
-    set_alarm(SEND_REFUND, refund.number, in_s=FIRST_QUERY_S)
-    send_message(SEND_REFUND, refund.number)
+    changes = [_change(refund, "", RefundStatus.PENDING_APPROVAL, source=source, actor=actor)]
+    if not needs_approval:
+        changes.append(start_refund(refund, source=source))
+    record(changes)
     return refund
 
 
-def lock_refund(number: str, *, channel: str) -> tuple[LockedOrder, Refund]:
-    """Lock the refund's order, then the refund. Must be inside a transaction. Raises Refund.DoesNotExist."""
-    found = Refund.objects.select_related("receipt__order").get(number=number, receipt__channel=channel)
-    if found.receipt.order is None:
-        raise Refund.DoesNotExist(number)
-    order = lock_order(found.receipt.order.number)
-    return order, Refund.objects.select_for_update(of=("self",)).select_related("receipt").get(number=number)
+def start_refund(refund: Refund, *, source: Source, actor: str = "") -> Change:
+    """PENDING_APPROVAL → REFUNDING: from here on the alarm sends it. Returns the event for the caller to record."""
+    change = move_refund(refund, RefundStatus.REFUNDING, source=source, actor=actor, approved_by=actor)
+    set_alarm(SEND_REFUND, refund.number, in_s=FIRST_QUERY_S)
+    send_message(SEND_REFUND, refund.number)
+    return change
+
+
+def record_foreign_refund(
+    receipt: Receipt, *, number: str, channel_number: str, amount: int, source: Source
+) -> Refund:
+    """Write down what was refunded in the channel's own console. The receipt must be locked. Raises OverRefund."""
+    left = refundable_minor(receipt)
+    if amount > left:
+        raise OverRefund(receipt.channel_number, left_minor=left)
+    refund = Refund.objects.create(
+        number=number,
+        receipt=receipt,
+        channel=receipt.channel,
+        kind=Refund.Kind.CONSOLE,
+        amount=amount,
+        reason="made in the channel's console",
+        status=RefundStatus.REFUNDED,
+        channel_number=channel_number,
+    )
+    path = ("", RefundStatus.PENDING_APPROVAL, RefundStatus.REFUNDING, RefundStatus.REFUNDED)
+    record([_change(refund, before, after, source=source) for before, after in pairwise(path)])
+    return refund
+
+
+def lock_refund(number: str, *, channel: str = "") -> tuple[LockedOrder | None, Refund]:
+    """Lock the refund's order (or receipt, where there is none), then the refund. Must be inside a transaction.
+
+    Raises RefundNotFound, also when the number is ours but of another channel than the one given.
+    """
+    found = Refund.objects.filter(number=number, **({"channel": channel} if channel else {})).first()
+    if found is None:
+        raise RefundNotFound(number)
+    order, receipt = lock_receipt(found.receipt_id)
+    refund = Refund.objects.select_for_update().get(pk=found.pk)
+    refund.receipt = receipt
+    return order, refund
 
 
 def move_refund(
@@ -156,13 +230,16 @@ def move_refund(
     source: Source,
     actor: str = "",
     note: Mapping[str, Any] | None = None,
+    **columns: Any,
 ) -> Change:
-    """Move the locked refund through the table. Returns the event for the caller to record."""
+    """Move the locked refund through the table, together with `columns`. Returns the event for the caller to record.
+
+    Raises IllegalPaymentMove when the table has no such move.
+    """
     if to not in REFUND_MOVES[RefundStatus(refund.status)]:
         raise IllegalPaymentMove(refund.number, refund.status, to)
     change = _change(refund, refund.status, to, source=source, actor=actor, note=note)
-    Refund.objects.filter(pk=refund.pk).update(status=to, channel_number=refund.channel_number)
-    refund.status = to
+    _write(refund, status=to, **columns)
     remove_alarms([SEND_REFUND], refund.number)
     return change
 
@@ -170,11 +247,11 @@ def move_refund(
 # ---- the rows behind ---------------------------------------------------------------------------------------------
 
 
-def _write(payment: Payment, **columns: Any) -> None:
+def _write(row: Payment | Refund, **columns: Any) -> None:
     """Named columns only, never the whole row."""
-    Payment.objects.filter(pk=payment.pk).update(**columns)
+    type(row)._default_manager.filter(pk=row.pk).update(**columns)
     for name, value in columns.items():
-        setattr(payment, name, value)
+        setattr(row, name, value)
 
 
 def _change(

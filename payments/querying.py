@@ -19,10 +19,9 @@ from payments.models import Case, Payment
 from payments.moves import QUERY_PAYMENT, mark_unsure
 from payments.settling import Settled, expire_payment, settle_payment
 from payments.statuses import PaymentStatus
-from shop.alarms import Claim, hasten, keep_pace, postpone, remove_alarms
+from shop.alarms import Claim, handle_overdue, hasten, keep_pace, postpone, remove_alarms
 from shop.clock import WITH_NOW
 from shop.models import Source
-from shop.transactions import transactional
 
 log = structlog.get_logger("nodrop.querying")
 
@@ -30,6 +29,8 @@ log = structlog.get_logger("nodrop.querying")
 ASK_AGAIN_AFTER_S = 3
 # While a page of the order is open.
 WATCHED_EVERY_S = 10
+# `watch` comes twice a second: an alarm that is overdue by more has nobody to handle it.
+NOBODY_CAME_S = 2
 # While somebody waits for the outcome of an earlier attempt, it is asked this soon.
 SOON_S = 3
 UNPAID_YET = frozenset({Outcome.OPEN, Outcome.NOT_FOUND})
@@ -83,13 +84,19 @@ def _may_ask(number: str) -> bool:
     return bool(Payment.objects.filter(long_ago, number=number).update(queried_at=Now()))
 
 
-@transactional
-def keep_asking(order: Order) -> None:
-    """Somebody looks at this order: its open attempts are asked about every ten seconds while that is so."""
+def keep_asking(order: Order) -> bool:
+    """Somebody looks at this order: its open attempts are asked about every ten seconds while that is so.
+
+    By the alarm; and where nobody comes to handle it, here and now: a page that waits heals its own order. True then.
+    """
     if order.status != OrderStatus.UNPAID:
-        return
+        return False
     open_ones = Payment.objects.filter(order=order, status=PaymentStatus.PAYING)
-    keep_pace(QUERY_PAYMENT, open_ones.values_list("number", flat=True), every_s=WATCHED_EVERY_S)
+    numbers = list(open_ones.values_list("number", flat=True))
+    if not numbers:
+        return False
+    keep_pace(QUERY_PAYMENT, numbers, every_s=WATCHED_EVERY_S)
+    return handle_overdue(QUERY_PAYMENT, numbers, by_s=NOBODY_CAME_S) > 0
 
 
 def query_by_alarm(claim: Claim) -> None:

@@ -1,7 +1,7 @@
-"""Sending refunds: the number was committed first, the channel is asked before anything is sent again, and the alarm
-goes on until the channel says how it ended.
+"""Refunds: asked for, approved, sent by a worker, asked about until the channel says how they ended.
 
-It never makes a second number for a refund that is not final.
+The amount is promised under the order's lock before anything is sent, and the number is committed first. The channel is
+asked before anything is sent again; it never makes a second number for a refund that is not final.
 """
 
 import structlog
@@ -10,14 +10,90 @@ from django.db.models.functions import Now
 
 from payments.channels.base import Outcome, RefundReport, RefundRequest, Refused, Unreachable
 from payments.channels.registry import get_channel
-from payments.models import Refund
-from payments.moves import SEND_REFUND
+from payments.errors import OverRefund, OwnApproval, PaymentNotFound, RefundIsDecided
+from payments.models import Payment, Receipt, Refund
+from payments.moves import (
+    SEND_REFUND,
+    find_receipt,
+    lock_receipt,
+    lock_refund,
+    move_refund,
+    open_refund,
+    start_refund,
+)
 from payments.settling import Settled, settle_refund
 from payments.statuses import RefundStatus
 from shop.alarms import Claim, remove_alarms
+from shop.events import record
 from shop.models import Source
+from shop.transactions import transactional
 
 log = structlog.get_logger("nodrop.refunding")
+
+
+def ask_refund(number: str, *, amount: int, reason: str, actor: str, source: Source = Source.STAFF) -> Refund:
+    """Promise to give `amount` minor units back of what was paid under `number`, ours or the channel's.
+
+    Above the limit of the settings a second person has to approve it; else it is on its way. Raises PaymentNotFound,
+    and OverRefund when less than that is left, or nothing was paid.
+    """
+    receipt = _find_receipt(number)
+    if receipt is None:
+        raise OverRefund(number, left_minor=0)
+    return _ask_refund(receipt, amount=amount, reason=reason, actor=actor, source=source)
+
+
+@transactional
+def _ask_refund(receipt: Receipt, *, amount: int, reason: str, actor: str, source: Source) -> Refund:
+    _, locked = lock_receipt(receipt.pk)
+    return open_refund(
+        locked,
+        kind=Refund.Kind.ASKED,
+        amount=amount,
+        reason=reason,
+        source=source,
+        actor=actor,
+        needs_approval=amount > settings.REFUND_APPROVAL_ABOVE,
+    )
+
+
+def _find_receipt(number: str) -> Receipt | None:
+    """What was paid under a payment's number, or the trade of a channel's number. Raises PaymentNotFound."""
+    if Payment.objects.filter(number=number).exists():
+        return find_receipt(payment__number=number)
+    receipt = find_receipt(channel_number=number)
+    if receipt is None:
+        raise PaymentNotFound(number)
+    return receipt
+
+
+@transactional
+def approve_refund(number: str, *, actor: str) -> Refund:
+    """Let a refund that waits be sent. Raises RefundNotFound, RefundIsDecided, OwnApproval."""
+    refund = _lock_waiting(number)
+    if actor == refund.asked_by:
+        raise OwnApproval(number)
+    record([start_refund(refund, source=Source.STAFF, actor=actor)])
+    return refund
+
+
+@transactional
+def reject_refund(number: str, *, actor: str, reason: str) -> Refund:
+    """Give back nothing: the amount may be promised again. Raises RefundNotFound, RefundIsDecided."""
+    refund = _lock_waiting(number)
+    note = {"rejected": reason}
+    record([move_refund(refund, RefundStatus.REJECTED, source=Source.STAFF, actor=actor, note=note)])
+    return refund
+
+
+def _lock_waiting(number: str) -> Refund:
+    _, refund = lock_refund(number)
+    if refund.status != RefundStatus.PENDING_APPROVAL:
+        raise RefundIsDecided(number, refund.status)
+    return refund
+
+
+# ---- sending -----------------------------------------------------------------------------------------------------
 
 
 def send_by_alarm(claim: Claim) -> None:

@@ -8,8 +8,8 @@ import time
 from django.db import connection
 
 from orders.moves import EXPIRE_ORDER
-from payments.callbacks import TAKE_CALLBACK
-from payments.cases import open_case
+from payments.callbacks import TAKE_CALLBACK, forget_old, take_late_matches
+from payments.cases import close_healed, open_case
 from payments.models import Case
 from payments.moves import QUERY_PAYMENT, SEND_REFUND
 from shop.alarms import claim_due, handle, set_alarm
@@ -34,11 +34,14 @@ where created_at < now() - interval '{SETTLED_FOR}'
 
 
 def scan_payments() -> dict[str, int]:
-    """One pass: give what has none an alarm and a case, then handle due alarms, one at a time, for some seconds.
+    """One pass: give what has none an alarm and a case, tidy the inbox, then handle due alarms, one at a time, for some
+    seconds.
 
-    Returns how many were handled, failed and found without an alarm.
+    Returns how many were handled, failed, found without an alarm, matched late and forgotten.
     """
     counts = {"handled": 0, "failed": 0, "without_alarm": len(find_forgotten())}
+    counts |= {"matched_late": take_late_matches(), "forgotten": forget_old()}
+    close_healed()
     give_up = time.monotonic() + PASS_S
     while time.monotonic() < give_up and (claims := claim_due(1)):
         counts["handled" if handle(claims[0]) else "failed"] += 1

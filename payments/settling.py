@@ -11,12 +11,24 @@ from typing import Any
 import structlog
 
 from orders.models import Order
-from orders.moves import LockedOrder, mark_paid, reopen_order, touch_order
+from orders.moves import LockedOrder, lock_order, mark_paid, mark_refunded, reopen_order, touch_order
 from orders.statuses import PAID, CloseReason, OrderStatus
 from payments.cases import close_cases, open_case
 from payments.channels.base import Outcome, PaymentReport, RefundReport
+from payments.errors import OverRefund, RefundNotFound
 from payments.models import Case, Payment, Receipt, Refund
-from payments.moves import end_doubt, lock_payment, lock_refund, move_payment, move_refund, open_refund
+from payments.moves import (
+    end_doubt,
+    find_receipt,
+    kept_minor,
+    lock_payment,
+    lock_receipt,
+    lock_refund,
+    move_payment,
+    move_refund,
+    open_refund,
+    record_foreign_refund,
+)
 from payments.statuses import PAYMENT_DEEDS, REFUND_ENDS, Deed, PaymentStatus, ReceiptClass, RefundStatus
 from shop.alarms import send_message, set_alarm
 from shop.events import Change, record
@@ -86,7 +98,7 @@ def settle_unmatched(report: PaymentReport, *, channel: str, source: Source) -> 
 
 @transactional
 def settle_refund(report: RefundReport, *, channel: str, source: Source) -> Settled:
-    """Settle one refund by what its `channel` said. Raises Refund.DoesNotExist for a number that is not ours."""
+    """Settle one refund by what its `channel` said. Raises RefundNotFound for a number that is not ours."""
     order, refund = lock_refund(report.number, channel=channel)
     if _contradicts(refund, report):
         evidence = {"status": refund.status, "amount": refund.amount} | _refund_evidence(report)
@@ -100,12 +112,62 @@ def settle_refund(report: RefundReport, *, channel: str, source: Source) -> Sett
     end = REFUND_ENDS.get(report.outcome)
     if end is None:
         return Settled.STALE
-    refund.channel_number = report.channel_number or refund.channel_number
-    record([move_refund(refund, end, source=source, note={"code": report.code})])
-    touch_order(order)
+    columns = {"channel_number": report.channel_number} if report.channel_number else {}
+    changes = [move_refund(refund, end, source=source, note={"code": report.code}, **columns)]
     if end is RefundStatus.FAILED:
         open_case(Case.Kind.REFUND, refund.number, order=order, evidence={"code": report.code})
+    record(changes + _recompute(order, refund.receipt, source=source))
     return Settled.MOVED
+
+
+@transactional
+def settle_foreign_refund(report: RefundReport, *, channel: str, source: Source) -> Settled:
+    """Take a success of a refund that is not ours: somebody made it in the channel's console. Opens a case.
+
+    Raises RefundNotFound when it is not of a payment of ours either.
+    """
+    found = find_receipt(channel=channel, number=report.payment_number)
+    if found is None or not report.amount_minor:
+        raise RefundNotFound(report.number)
+    order, receipt = lock_receipt(found.pk)
+    if Refund.objects.filter(channel=channel, number=report.number).exists():
+        return Settled.REPEATED
+    evidence = _refund_evidence(report)
+    try:
+        refund = record_foreign_refund(
+            receipt,
+            number=report.number,
+            channel_number=report.channel_number,
+            amount=report.amount_minor,
+            source=source,
+        )
+    except OverRefund as error:  # one of ours is on its way, and the channel will refuse one of the two
+        evidence["left"] = error.left_minor
+        open_case(Case.Kind.DISAGREES, report.number, order=order, evidence=evidence)
+        return Settled.REVIEW
+    open_case(Case.Kind.CONSOLE_REFUND, refund.number, order=order, evidence=evidence)
+    record(_recompute(order, receipt, source=source))
+    return Settled.REVIEW
+
+
+def _recompute(order: LockedOrder | None, receipt: Receipt, *, source: Source) -> list[Change]:
+    """What the end of a refund means for its receipt's order and for what people were asked about the receipt."""
+    changes: list[Change] = []
+    if kept_minor(receipt) == 0:
+        _answer_refund_cases(receipt)
+        if order is not None and receipt.receipt_class == ReceiptClass.SETTLED:
+            changes.append(mark_refunded(order, source=source))
+    if order is not None and not changes:
+        touch_order(order)
+    return changes
+
+
+def _answer_refund_cases(receipt: Receipt) -> None:
+    """All of it went back: nobody has to decide about it any more."""
+    for kind in (Case.Kind.MISMATCH, Case.Kind.UNMATCHED):
+        close_cases(kind, receipt.channel_number, resolution="it went back in full")
+    for number in receipt.refunds.values_list("number", flat=True):
+        close_cases(Case.Kind.REFUND, number, resolution="the money went back in full")
 
 
 def _contradicts(refund: Refund, report: RefundReport) -> bool:
@@ -117,6 +179,30 @@ def _contradicts(refund: Refund, report: RefundReport) -> bool:
         or report.amount_minor not in (None, refund.amount)
         or report.payment_number not in ("", refund.receipt.number)
     )
+
+
+@transactional
+def settle_again(order_number: str) -> Settled:
+    """Compensation: an order that is unpaid though a settled receipt pays it takes the step that is missing.
+
+    Never needed while the database's own constraints are in force: this is for a hand in the database.
+    """
+    order = lock_order(order_number)
+    if order.status != OrderStatus.UNPAID or not has_settled_receipt(order):
+        return Settled.STALE
+    record([mark_paid(order, source=Source.SYSTEM)])
+    return Settled.MOVED
+
+
+def has_settled_receipt(order: Order) -> bool:
+    """Whether one receipt of the order's own amount pays it, of a payment that is PAID."""
+    return Receipt.objects.filter(
+        order=order,
+        receipt_class=ReceiptClass.SETTLED,
+        amount=order.amount,
+        currency=order.currency,
+        payment__status=PaymentStatus.PAID,
+    ).exists()
 
 
 # ---- the staircase of money --------------------------------------------------------------------------------------
@@ -217,9 +303,10 @@ def _give_back(receipt: Receipt) -> None:
 
 
 def _answer_cases(order: LockedOrder, payment: Payment) -> None:
-    """A payment that was asked about until its end has been answered."""
-    if order.now > payment.dead_at:
-        close_cases(Case.Kind.UNANSWERED, payment.number, resolution="the channel has answered")
+    """A payment that was asked about until its end, or an order that could not be ended, has been answered."""
+    if order.now > min(payment.dead_at, order.expires_at):
+        for subject in (payment.number, order.number):
+            close_cases(Case.Kind.UNANSWERED, subject, resolution="the channel has answered")
 
 
 def _end_doubt(order: LockedOrder, payment: Payment, report: PaymentReport) -> None:

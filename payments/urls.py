@@ -11,4 +11,6 @@ urlpatterns = [
     path("orders/<str:number>/cancel", api.CancelView.as_view()),
     path("payments/<str:number>", api.PaymentView.as_view()),
     path("payments/<str:number>/query", api.QueryView.as_view()),
+    path("payments/<str:number>/refunds", api.RefundsView.as_view()),
+    path("refunds/<str:number>", api.RefundView.as_view()),
 ]

@@ -129,6 +129,10 @@ returning alarm.kind, alarm.subject, alarm.attempts, coalesce(alarm.last_at <= s
 """
 DUE = CLAIM.format(which="alarm.due_at <= statement_timestamp()")
 ONE = CLAIM.format(which="alarm.kind = %(kind)s and alarm.subject = %(subject)s")
+OVERDUE = CLAIM.format(
+    which="alarm.kind = %(kind)s and alarm.subject = any(%(subjects)s)"
+    " and alarm.due_at <= statement_timestamp() - %(by_s)s * interval '1 second'"
+)
 
 
 def claim_due(limit: int) -> list[Claim]:
@@ -140,6 +144,14 @@ def handle_now(kind: str, subject: str) -> None:
     """Claim and handle this alarm before it is due. Nothing happens when it is gone or a rival holds it."""
     for claim in _claim(ONE, limit=1, kind=kind, subject=subject):
         handle(claim)
+
+
+def handle_overdue(kind: str, subjects: Sequence[str], *, by_s: float) -> int:
+    """Do the work of a guardian that does not come: handle those alarms that are `by_s` seconds overdue. How many."""
+    claims = _claim(OVERDUE, limit=len(subjects), kind=kind, subjects=list(subjects), by_s=by_s)
+    for claim in claims:
+        handle(claim)
+    return len(claims)
 
 
 def handle(claim: Claim) -> bool:

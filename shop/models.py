@@ -48,7 +48,7 @@ class Event(models.Model):
     subject_kind = models.CharField(
         max_length=10, choices=[("order", "order"), ("payment", "payment"), ("refund", "refund")]
     )
-    subject = models.CharField(max_length=32)
+    subject = models.CharField(max_length=64)
     from_status = models.CharField(max_length=20, blank=True)
     to_status = models.CharField(max_length=20)
     source = models.CharField(max_length=10, choices=Source.choices)

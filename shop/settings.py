@@ -155,6 +155,10 @@ ALARM_FAILED = "payments.cases.open_for_alarm"
 ORDER_LIFETIME_S = env.int("ORDER_LIFETIME_S", 30 * 60)
 # How long an unanswered earlier attempt may hold up the next one before the shopper may choose to go on.
 CONFIRMING_LIMIT_S = env.int("CONFIRMING_LIMIT_S", 60)
+# A refund above this many minor units waits for a second person.
+REFUND_APPROVAL_ABOVE = env.int("REFUND_APPROVAL_ABOVE", 100_000)
+# Callbacks are kept as they came for so long; receipts, refunds and events for ever.
+CALLBACKS_KEPT_DAYS = env.int("CALLBACKS_KEPT_DAYS", 180)
 WECHAT_KEYS = (
     "BASE_URL",
     "MCHID",
@@ -166,6 +170,18 @@ WECHAT_KEYS = (
     "PLATFORM_KEY_FILE",
 )
 CHANNELS: dict[str, dict[str, str] | None] = {"wechat": channel_settings(env, "WECHAT", WECHAT_KEYS)}
+
+# ---- Mail -------------------------------------------------------------------------------------------------------
+EMAIL_HOST = env.str("EMAIL_HOST", "")
+EMAIL_PORT = env.int("EMAIL_PORT", 587)
+EMAIL_HOST_USER = env.str("EMAIL_HOST_USER", "")
+EMAIL_HOST_PASSWORD = env.str("EMAIL_HOST_PASSWORD", "")
+EMAIL_USE_TLS = env.bool("EMAIL_USE_TLS", True)
+EMAIL_TIMEOUT = 8
+DEFAULT_FROM_EMAIL = env.str("MAIL_FROM", f"{SHOP_NAME} <shop@localhost>")
+# Without a mail server the mails are files in the data folder.
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'filebased'}.EmailBackend"
+EMAIL_FILE_PATH = DATA_DIR / "mail"
 
 # ---- Web --------------------------------------------------------------------------------------------------------
 LANGUAGE_CODE = "en"

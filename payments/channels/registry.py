@@ -38,6 +38,12 @@ def get_channel(name: str) -> Channel:
     return channel
 
 
+def title_of(name: str) -> str:
+    """What people call the channel, also one that is not configured any more."""
+    channel: type[Channel] = import_string(CLASSES[name])
+    return channel.title
+
+
 def offered_channels(currency: str) -> list[Channel]:
     """The configured channels that take this currency, in the order of display."""
     names = [name for name in CLASSES if settings.CHANNELS.get(name) is not None]

@@ -9,15 +9,21 @@ import requests
 from django.db.models.functions import Now
 
 from payments.applying import apply_for_payment
-from payments.callbacks import MAX_BODY_BYTES, take_callback
+from payments.callbacks import (
+    MAX_BODY_BYTES,
+    forget_old,
+    replay_callback,
+    take_callback,
+    take_late_matches,
+)
 from payments.channels import wechat
-from payments.channels.base import CallbackReply, Outcome, PaymentReport, RawCallback
+from payments.channels.base import CallbackReply, Outcome, PaymentReport, RawCallback, report_to_json
 from payments.channels.registry import get_channel
 from payments.models import Callback, Case, Payment, Receipt, Refund
-from payments.statuses import PaymentStatus, RefundStatus
-from shop.alarms import claim_due, handle
+from payments.statuses import PaymentStatus, ReceiptClass, RefundStatus
+from shop.alarms import claim_due, handle, handle_now
 from shop.models import Alarm, Source
-from tests.factories import make_order, steps
+from tests.factories import make_order, make_payment, steps
 from tests.sandbox.merchant import Received, Shop
 from tests.waiting import wait_until
 
@@ -250,3 +256,70 @@ def look_again() -> None:
 def take(caught: Received) -> CallbackReply:
     headers = {name.lower(): value for name, value in caught.headers.items()}
     return take_callback("wechat", RawCallback(headers=headers, body=caught.body))
+
+
+def make_stray(body: bytes = b"{}", **changed: object) -> Callback:
+    """A kept and taken message about a payment that was not there."""
+    told = PaymentReport(
+        outcome=Outcome.SUCCEEDED,
+        number=str(changed.get("number", "PNOWHERE0000")),
+        channel_number="4200077",
+        amount_minor=12900,
+        currency="CNY",
+    )
+    fields = {"number": told.number, "taken_at": Now(), "report": report_to_json(told)} | changed
+    return Callback.objects.create(channel="wechat", message_id="m1", kind="t", body=body, **fields)
+
+
+def test_message_whose_payment_appears_later_is_taken_again(sandbox):
+    payment = make_payment(make_order())
+    kept = make_stray(number=payment.number)
+    assert take_late_matches() == 1
+    assert take_late_matches() == 0
+    [claim] = claim_due(5)
+    assert handle(claim)
+    assert status_of(payment) == PaymentStatus.PAID
+    kept.refresh_from_db()
+    assert kept.payment == payment
+
+
+def test_message_that_still_names_nobody_is_left_alone(sandbox):
+    make_stray()
+    assert take_late_matches() == 0
+
+
+def test_replay_settles_what_has_become_ours_and_closes_its_case(sandbox):
+    payment = make_payment(make_order())
+    kept = make_stray(number=payment.number)
+    assert replay_callback(kept.pk)
+    assert status_of(payment) == PaymentStatus.PAID
+    assert replay_callback(kept.pk)
+    assert Receipt.objects.count() == 1
+
+
+def test_replay_of_a_message_that_names_nobody_gives_its_money_one_home(sandbox):
+    kept = make_stray(received_at=Now() - timedelta(minutes=2))
+    assert not replay_callback(kept.pk)
+    assert not replay_callback(kept.pk)
+    assert Receipt.objects.get().receipt_class == ReceiptClass.UNMATCHED
+    assert Case.objects.count() == 1
+
+
+def test_messages_are_forgotten_when_their_time_is_over_and_their_news_was_taken(settings):
+    long_ago = Now() - timedelta(days=settings.CALLBACKS_KEPT_DAYS + 1)
+    make_stray(taken_at=long_ago)
+    assert forget_old() == 1
+    make_stray(taken_at=None, received_at=long_ago)
+    assert forget_old() == 0
+
+
+def test_refund_in_the_channels_console_is_found_by_its_callback(sandbox, payment):
+    sandbox.pay(payment.number)
+    wait_until(lambda: is_paid(payment))
+    sandbox.refund_in_console(payment.number, 900)
+    wait_until(lambda: Callback.objects.filter(kind="REFUND.SUCCESS").exists())
+    Callback.objects.update(received_at=Now() - timedelta(minutes=2))
+    handle_now("take_callback", str(Callback.objects.get(kind="REFUND.SUCCESS").pk))
+    refund = Refund.objects.get()
+    assert (refund.kind, refund.amount, refund.status) == (Refund.Kind.CONSOLE, 900, RefundStatus.REFUNDED)
+    assert Case.objects.get().kind == Case.Kind.CONSOLE_REFUND

@@ -1,16 +1,17 @@
 """The look after a settlement: order and receipts agree, or a person hears of it."""
 
 import pytest
+from django.db import IntegrityError
 
 from orders.models import Order
 from payments.applying import apply_for_payment
 from payments.following import agrees
-from payments.models import Case, Payment
+from payments.models import Case, Payment, Receipt
 from payments.querying import query_payment
 from payments.settling import settle_payment
 from shop.alarms import handle_now
 from shop.models import Alarm, Source
-from tests.factories import make_order, make_payment, report
+from tests.factories import by_hand, make_order, make_payment, report
 
 pytestmark = pytest.mark.django_db
 
@@ -50,9 +51,52 @@ def test_open_code_of_an_order_that_was_paid_otherwise_is_closed(sandbox):
 
 def test_an_order_that_somebody_set_to_paid_by_hand_becomes_a_case():
     order = make_order()
-    Order.objects.update(status="READY_FOR_SHIPMENT")
+    with by_hand():
+        Order.objects.update(status="READY_FOR_SHIPMENT")
     Alarm.objects.create(kind="follow_up", subject=order.number, due_at=order.created_at)
     handle_now("follow_up", order.number)
     assert Case.objects.get().kind == Case.Kind.DISAGREES
     order.refresh_from_db()
     assert order.status == "READY_FOR_SHIPMENT"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_unpaid_order_with_a_settled_receipt_is_paid_by_the_one_door():
+    order = settle(make_order())
+    with by_hand():
+        Order.objects.update(status="UNPAID")
+    handle_now("follow_up", order.number)
+    order.refresh_from_db()
+    assert order.status == "READY_FOR_SHIPMENT"
+    assert not Case.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("status", ["READY_FOR_SHIPMENT", "SHIPPED", "COMPLETED", "REFUNDED"])
+def test_database_refuses_a_paid_order_without_its_money(status):
+    make_order()
+    with pytest.raises(IntegrityError):
+        Order.objects.update(status=status)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("status", ["UNPAID", "CLOSED"])
+def test_database_refuses_to_forget_that_an_order_was_paid(status):
+    order = settle(make_order())
+    with pytest.raises(IntegrityError):
+        Order.objects.update(status=status, closed_at=order.created_at, holds_stock=status == "UNPAID")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_database_refuses_a_settled_receipt_of_another_amount():
+    settle(make_order())
+    with pytest.raises(IntegrityError):
+        Receipt.objects.update(amount=1)
+
+
+def test_pages_that_wait_are_woken(monkeypatch):
+    rung: list[str] = []
+    monkeypatch.setattr("payments.following.ring", rung.append)
+    order = settle(make_order())
+    handle_now("follow_up", order.number)
+    assert rung == [order.number]

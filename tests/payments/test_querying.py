@@ -3,9 +3,11 @@
 from datetime import timedelta
 
 import pytest
+import requests
 from django.db.models import F
 from django.db.models.functions import Now
 
+from orders.access import token_of
 from payments.applying import apply_for_payment
 from payments.apps import QUERY_GAPS_S
 from payments.channels.base import Outcome
@@ -212,3 +214,31 @@ def test_looking_at_an_order_never_puts_a_query_off(payment):
 def test_asking_about_nothing_is_not_found(sandbox):
     with pytest.raises(PaymentNotFound):
         query_by_person("PNOTHING")
+
+
+def test_page_that_waits_heals_its_order_when_no_guardian_comes(sandbox, payment):
+    sandbox.pay(payment.number)
+    assert not keep_asking(payment.order)  # not overdue yet
+    Alarm.objects.filter(subject=payment.number).update(due_at=Now() - timedelta(seconds=3))
+    assert keep_asking(payment.order)
+    assert status_of(payment) == PaymentStatus.PAID
+
+
+def test_page_that_waits_asks_the_channel_no_more_often_than_every_ten_seconds(sandbox, payment):
+    Alarm.objects.filter(subject=payment.number).update(due_at=Now() - timedelta(seconds=3))
+    assert [keep_asking(payment.order) for _ in range(5)] == [True, False, False, False, False]
+    alarm = Alarm.objects.get(subject=payment.number)
+    assert alarm.attempts == 1
+
+
+def test_status_call_of_a_waiting_page_finds_the_payment_without_watch_and_cluster(
+    sandbox, payment, live_server
+):
+    sandbox.pay(payment.number)
+    Alarm.objects.filter(subject=payment.number).update(due_at=Now() - timedelta(seconds=3))
+    told = requests.get(
+        f"{live_server.url}/api/v1/orders/{payment.order.number}/status",
+        headers={"Authorization": f"Bearer {token_of(payment.order)}"},
+        timeout=10,
+    )
+    assert told.json()["status"] == "READY_FOR_SHIPMENT"

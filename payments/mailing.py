@@ -1,0 +1,81 @@
+"""The receipt by mail, after an order was paid. Its own alarm, so that a mail server's bad day holds up nothing else.
+
+A crash between sending and writing it down sends the mail twice, under the same Message-ID.
+"""
+
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+import structlog
+from django.conf import settings
+from django.db.models.functions import Now
+from django.template.loader import render_to_string
+from django.utils.translation import gettext as _
+
+from orders.access import token_of
+from payments.channels.registry import title_of
+from payments.models import Receipt
+from payments.statuses import ReceiptClass
+from shop.alarms import Claim, remove_alarms, send_message, set_alarm
+from shop.mail import send_mail
+from shop.transactions import transactional
+
+log = structlog.get_logger("nodrop.mailing")
+
+MAIL_RECEIPT = "mail_receipt"
+# The message does it at once; this is for when there is no cluster to do it.
+MAIL_S = 10
+
+
+def promise_mail(order_number: str) -> None:
+    """Have the receipt mailed, once. Joins the caller's transaction."""
+    if _unmailed(order_number) is None:
+        return
+    set_alarm(MAIL_RECEIPT, order_number, in_s=MAIL_S)
+    send_message(MAIL_RECEIPT, order_number)
+
+
+def mail_by_alarm(claim: Claim) -> None:
+    """Send the mail of the claim's order, unless it has gone."""
+    receipt = _unmailed(claim.subject)
+    if receipt is not None:
+        _mail(receipt)
+    _mark_mailed(claim.subject)
+
+
+def _unmailed(order_number: str) -> Receipt | None:
+    waiting = Receipt.objects.filter(
+        order__number=order_number, receipt_class=ReceiptClass.SETTLED, mailed_at__isnull=True
+    )
+    return waiting.select_related("order").first()
+
+
+def _mail(receipt: Receipt) -> None:
+    order = receipt.order
+    if order is None:
+        return
+    paid_at = receipt.paid_at or receipt.created_at
+    text = render_to_string(
+        "mail/receipt.txt",
+        {
+            "order": order,
+            "lines": order.lines.select_related("order"),
+            "method": title_of(receipt.channel),
+            "paid_at": paid_at.astimezone(ZoneInfo(settings.DISPLAY_TIME_ZONE)),
+            "channel_number": receipt.channel_number,
+            "link": f"{settings.PUBLIC_URL}/orders/{order.number}/?token={token_of(order)}",
+            "shop": settings.SHOP_NAME,
+        },
+    )
+    subject = _("Your payment for order %(number)s") % {"number": order.number}
+    message_id = f"receipt-{order.number}@{urlsplit(settings.PUBLIC_URL).hostname}"
+    send_mail(to=order.email, subject=subject, text=text, message_id=message_id)
+    log.info("receipt mailed", order=order.number, payment=receipt.number)
+
+
+@transactional
+def _mark_mailed(order_number: str) -> None:
+    Receipt.objects.filter(
+        order__number=order_number, receipt_class=ReceiptClass.SETTLED, mailed_at__isnull=True
+    ).update(mailed_at=Now())
+    remove_alarms([MAIL_RECEIPT], order_number)

@@ -1,0 +1,82 @@
+"""The receipt by mail: once for each paid order, however often it is tried, and never in the way of anything else."""
+
+import smtplib
+
+import pytest
+from django.core import mail
+
+from orders.models import Order
+from payments.models import Case, Receipt
+from payments.settling import settle_payment
+from shop.alarms import handle_now
+from shop.models import Alarm, Source
+from tests.factories import make_order, make_payment, report
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def order() -> Order:
+    """Paid, and looked after."""
+    order = make_order(quantity=2)
+    settle_payment(report(make_payment(order)), channel="wechat", source=Source.QUERY)
+    handle_now("follow_up", order.number)
+    return order
+
+
+def test_paid_order_is_mailed_a_receipt(order, settings):
+    handle_now("mail_receipt", order.number)
+    [sent] = mail.outbox
+    assert sent.to == [order.email]
+    assert order.number in sent.subject
+    for fact in ("2 × Tea", "258.00", "WeChat Pay", f"{settings.PUBLIC_URL}/orders/{order.number}/?token="):
+        assert fact in sent.body
+    assert Receipt.objects.get().mailed_at is not None
+    assert not Alarm.objects.filter(kind="mail_receipt").exists()
+
+
+def test_receipt_is_mailed_once(order):
+    for _ in range(3):
+        handle_now("follow_up", order.number)
+        handle_now("mail_receipt", order.number)
+    Alarm.objects.create(kind="mail_receipt", subject=order.number, due_at=order.created_at)
+    handle_now("mail_receipt", order.number)
+    assert len(mail.outbox) == 1
+
+
+def test_repeat_after_a_crash_has_the_same_message_id(order):
+    handle_now("mail_receipt", order.number)
+    Receipt.objects.update(mailed_at=None)
+    Alarm.objects.create(kind="mail_receipt", subject=order.number, due_at=order.created_at)
+    handle_now("mail_receipt", order.number)
+    first, second = mail.outbox
+    assert first.extra_headers["Message-ID"] == second.extra_headers["Message-ID"]
+
+
+def test_mail_server_that_is_away_is_tried_again_and_told_of(order, monkeypatch):
+    def refuse(_: object) -> None:
+        raise smtplib.SMTPServerDisconnected
+
+    monkeypatch.setattr("django.core.mail.EmailMessage.send", refuse)
+    for _ in range(5):
+        handle_now("mail_receipt", order.number)
+    assert Receipt.objects.get().mailed_at is None
+    assert Alarm.objects.get(kind="mail_receipt").attempts == 5
+    assert Case.objects.get().kind == Case.Kind.FAILING
+
+
+def test_without_a_mail_server_receipts_are_files_for_their_owner_only(order, settings, tmp_path):
+    settings.EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+    settings.EMAIL_FILE_PATH = tmp_path / "mail"
+    handle_now("mail_receipt", order.number)
+    [file] = settings.EMAIL_FILE_PATH.iterdir()
+    assert order.number in file.read_text()
+    assert settings.EMAIL_FILE_PATH.stat().st_mode & 0o077 == 0
+
+
+def test_closed_order_is_mailed_nothing():
+    order = make_order()
+    Alarm.objects.create(kind="mail_receipt", subject=order.number, due_at=order.created_at)
+    handle_now("mail_receipt", order.number)
+    assert mail.outbox == []
+    assert not Alarm.objects.filter(kind="mail_receipt").exists()
