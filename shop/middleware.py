@@ -2,8 +2,9 @@
 
 import re
 
+import structlog
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, InternalError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
@@ -18,8 +19,10 @@ POLICY = (
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
 PRIVATE_PATHS = ("/orders/", "/checkout/", "/cart/", "/api/", "/admin/")
-BUSY = (OperationalError, InterfaceError, PoolTimeout)
+# InternalError: among others, a server that is read-only because another one is the primary now.
+BUSY = (OperationalError, InterfaceError, InternalError, PoolTimeout)
 RETRY_AFTER_S = 2
+log = structlog.get_logger("nodrop.busy")
 SESSION_KEY = re.compile(r"[a-z0-9]{32}")
 
 
@@ -48,6 +51,10 @@ class BusyDatabaseMiddleware(MiddlewareMixin):
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         if not isinstance(exception, BUSY):
             return None
+        cause = exception.__cause__
+        log.warning(
+            "database busy", error=type(cause or exception).__name__, sqlstate=getattr(cause, "sqlstate", None)
+        )
         if request.path.startswith("/api/"):
             return answer(busy())
         response = render(request, "busy.html", status=503)

@@ -13,7 +13,7 @@ from payments.channels.registry import get_channel
 from payments.channels.wire import CallInsideTransaction
 from payments.models import Callback, Payment
 from tests.factories import make_order
-from tests.flows.test_api import Api, problem
+from tests.flows.test_api import CONTACT, Api, problem
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -55,6 +55,29 @@ def test_callback_for_a_locked_order_is_not_acknowledged_and_comes_again(sandbox
         assert tries[0]["status"] == 503
     wait_until(lambda: Order.objects.get().status == "READY_FOR_SHIPMENT")
     assert Callback.objects.count() == 1
+
+
+@pytest.fixture
+def read_only():
+    """PostgreSQL takes no writes, as after a failover to a standby."""
+    connection.close()
+    options = connection.settings_dict["OPTIONS"]
+    before = options["options"]
+    options["options"] = f"{before} -c default_transaction_read_only=on"
+    yield
+    options["options"] = before
+    connection.close()
+
+
+def test_shop_that_cannot_write_acknowledges_no_callback_and_takes_no_order(sandbox, live_server, request):
+    order = make_order()
+    payment = apply_for_payment(order.number, channel="wechat", scene="qr").payment
+    request.getfixturevalue("read_only")
+    sandbox.pay(payment.number)
+    tries = wait_until(lambda: sandbox.trades(payment.number)[0]["notifications"])
+    assert (tries[0]["status"], tries[0]["acknowledged"]) == (503, False)
+    body = {"items": [{"sku": "tea", "quantity": 1}], "contact": CONTACT}
+    assert problem(Api(live_server.url).call("POST", "orders", body)) == (503, "busy")
 
 
 def test_sales_go_on_without_redis(sandbox, live_server, settings):

@@ -1,0 +1,121 @@
+"""`POST payments/{number}/refunds` and `GET refunds/{number}`: who may, what is refused, what is answered."""
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+
+from orders.access import token_of
+from payments.models import Payment, Refund
+from payments.settling import settle_payment
+from shop.models import Source
+from tests.factories import make_order, make_payment, report
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def payment() -> Payment:
+    payment = make_payment(make_order())
+    settle_payment(report(payment), channel="wechat", source=Source.QUERY)
+    return payment
+
+
+@pytest.fixture
+def staff() -> Client:
+    """Somebody of the shop who may give money back."""
+    user = User.objects.create_user("sue", password="x", is_staff=True)
+    user.user_permissions.add(Permission.objects.get(codename="add_refund"))
+    return log_in(user)
+
+
+def log_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def ask(client: Client, payment: Payment, body: Any = None, **headers: str) -> Any:
+    body = {"amount": 900, "reason": "broken"} if body is None else body
+    path = f"/api/v1/payments/{payment.number}/refunds"
+    return client.post(path, body, content_type="application/json", headers=headers)
+
+
+def test_staff_give_money_back(staff, payment):
+    answer = ask(staff, payment)
+    assert answer.status_code == 201
+    number = Refund.objects.get().number
+    assert answer.json() == {
+        "number": number,
+        "payment": payment.number,
+        "status": "REFUNDING",
+        "amount": 900,
+        "currency": "CNY",
+        "reason": "broken",
+    }
+    assert staff.get(f"/api/v1/refunds/{number}").json() == answer.json()
+    assert Refund.objects.get().asked_by == "sue"
+
+
+def test_refund_above_the_limit_waits_for_approval(staff, payment, settings):
+    settings.REFUND_APPROVAL_ABOVE = 899
+    assert ask(staff, payment).json()["status"] == "PENDING_APPROVAL"
+
+
+def test_more_than_is_left_is_refused_with_what_is_left(staff, payment):
+    ask(staff, payment)
+    answer = ask(staff, payment, {"amount": 12001, "reason": "x"})
+    assert (answer.status_code, answer.json()["code"], answer.json()["left"]) == (409, "over_refund", 12000)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"reason": "x"},
+        {"amount": 900},
+        {"amount": 0, "reason": "x"},
+        {"amount": -1, "reason": "x"},
+        {"amount": "900", "reason": "x"},
+        {"amount": 9.5, "reason": "x"},
+        {"amount": True, "reason": "x"},
+        {"amount": 2**60, "reason": "x"},
+        {"amount": 900, "reason": ""},
+        {"amount": 900, "reason": "x" * 81},
+        {"amount": 900, "reason": "x\ny"},
+        {"amount": 900, "reason": "x", "currency": "USD"},
+        [],
+    ],
+)
+def test_bad_input_is_refused_and_changes_nothing(staff, payment, body):
+    answer = ask(staff, payment, body)
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid")
+    assert not Refund.objects.exists()
+
+
+def test_shopper_reads_a_refund_and_cannot_make_one(staff, payment):
+    ask(staff, payment)
+    bearer = {"Authorization": f"Bearer {token_of(payment.order)}"}
+    assert ask(Client(), payment, **bearer).status_code == 403
+    number = Refund.objects.get().number
+    assert Client().get(f"/api/v1/refunds/{number}", headers=bearer).status_code == 200
+
+
+def test_stranger_finds_nothing(staff, payment):
+    ask(staff, payment)
+    assert ask(Client(), payment).status_code == 404
+    for number in (Refund.objects.get().number, "R00000000000000000000000", "nonsense"):
+        assert Client().get(f"/api/v1/refunds/{number}").status_code == 404
+
+
+def test_staff_without_the_permission_may_not(payment):
+    assert ask(log_in(User.objects.create_user("tom", is_staff=True)), payment).status_code == 403
+    assert not Refund.objects.exists()
+
+
+def test_browser_session_needs_its_csrf_token(payment):
+    user = User.objects.create_superuser("root")
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(user)
+    assert ask(client, payment).status_code == 403
+    assert not Refund.objects.exists()
