@@ -90,7 +90,10 @@ def test_sales_go_on_without_redis(sandbox, live_server, settings):
     wait_until(lambda: api.call("GET", f"orders/{number}").json()["status"] == "READY_FOR_SHIPMENT")
 
 
-def test_two_browsers_that_apply_at_once_get_one_payment_and_the_same_qr(sandbox, live_server):
+def test_browsers_that_apply_at_once_get_one_payment_and_the_same_qr_by_one_call(
+    sandbox, live_server, caplog
+):
+    caplog.set_level("INFO", "nodrop.wire")
     api = Api(live_server.url)
     number = api.place()["number"]
     sandbox.set_faults({"api": {"slow_s": 0.5}, "operations": ["create"]})
@@ -99,6 +102,7 @@ def test_two_browsers_that_apply_at_once_get_one_payment_and_the_same_qr(sandbox
     assert sorted(answer.status_code for answer in answers) == [200] * 7 + [201]
     assert len({answer.json()["action"]["content"] for answer in answers}) == 1
     assert Payment.objects.count() == 1
+    assert [getattr(line, "operation", "") for line in caplog.records].count("create") == 1
 
 
 def test_channel_is_never_called_inside_a_transaction(sandbox):

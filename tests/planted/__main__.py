@@ -1,0 +1,43 @@
+"""`python -m tests.planted [WORD…]`: plant every bug (whose name holds one of the words), print what caught it and the
+share. Exit 1 when one was not caught.
+"""
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
+django.setup()
+
+from tests.planted.bugs import BUGS, Bug  # noqa: E402
+from tests.planted.planting import change, copy_product, run_tests  # noqa: E402
+from tests.planted.servers import urls_for  # noqa: E402
+
+
+def main(words: list[str]) -> int:
+    """Plant, run, count."""
+    wanted = [bug for bug in BUGS if not words or any(word in bug.name for word in words)]
+    caught = [bug for bug in wanted if _plant(bug)]
+    print(f"{len(caught)} of {len(wanted)} planted bugs caught ({len(caught) / len(wanted):.0%})")
+    return 0 if caught == wanted else 1
+
+
+def _plant(bug: Bug) -> bool:
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="planted-") as folder:
+        tree = Path(folder) / "product"
+        copy_product(tree)
+        change(bug, tree)
+        database_url, redis_url = urls_for(f"planted_{os.getpid()}")
+        is_caught, _ = run_tests(tree, bug.caught_by, database_url=database_url, redis_url=redis_url)
+    word = "caught" if is_caught else "MISSED"
+    print(f"{word:<8}{time.monotonic() - began:6.1f} s  {bug.name}", flush=True)
+    return is_caught
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,285 @@
+"""Thirty-odd bugs as somebody might write them, each a small change of the product that a test must catch.
+
+They make "0 violations" mean something. A bug says what it changes, and which tests it expects to fail; one whose text is
+not found exactly once in the product does not apply any more, and that fails loudly too.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bug:
+    """`before` becomes `after` in `file`; `caught_by` are the tests, as pytest names them, of which one must fail."""
+
+    name: str
+    file: str
+    before: str
+    after: str
+    caught_by: tuple[str, ...]
+
+
+MONEY = "tests/payments"
+SWEEP = "tests/sweep"
+
+BUGS = (
+    # ---- settling
+    Bug(
+        name="the amount of a success is not compared",
+        file="payments/settling.py",
+        before="if (report.amount_minor, report.currency) != (payment.amount, payment.currency):",
+        after="if report.currency != payment.currency:",
+        caught_by=(f"{MONEY}/test_settling.py",),
+    ),
+    Bug(
+        name="the currency of a success is not compared",
+        file="payments/settling.py",
+        before="if (report.amount_minor, report.currency) != (payment.amount, payment.currency):",
+        after="if report.amount_minor != payment.amount:",
+        caught_by=(f"{MONEY}/test_settling.py",),
+    ),
+    Bug(
+        name="a second success stays where it is",
+        file="payments/settling.py",
+        before="    if moved is None:\n        _give_back(receipt)\n",
+        after="",
+        caught_by=(f"{MONEY}/test_settling.py",),
+    ),
+    Bug(
+        name="late money reopens an order that its shopper cancelled",
+        file="payments/settling.py",
+        before="if order.close_reason != CloseReason.EXPIRED or order.closed_at is None:",
+        after="if order.closed_at is None:",
+        caught_by=(f"{MONEY}/test_settling.py",),
+    ),
+    Bug(
+        name="the history of a settlement is not written",
+        file="payments/settling.py",
+        before="    receipt.save()\n    record(changes)\n",
+        after="    receipt.save()\n",
+        caught_by=(f"{MONEY}/test_settling.py",),
+    ),
+    Bug(
+        name="what follows a settlement is a message only, without its alarm",
+        file="payments/settling.py",
+        before="    set_alarm(FOLLOW_UP, order.number, in_s=FOLLOW_UP_S)\n",
+        after="",
+        caught_by=(f"{MONEY}/test_settling.py", f"{MONEY}/test_mailing.py", SWEEP),
+    ),
+    Bug(
+        name="a weaker word undoes a payment: not found closes it",
+        file="payments/statuses.py",
+        before="(PaymentStatus.PAYING, Outcome.NOT_FOUND): Deed.KEEP,",
+        after="(PaymentStatus.PAYING, Outcome.NOT_FOUND): Deed.CLOSE,",
+        caught_by=(f"{MONEY}/test_querying.py", f"{MONEY}/test_settling.py"),
+    ),
+    Bug(
+        name="no answer counts as a refusal",
+        file="payments/statuses.py",
+        before="(PaymentStatus.PAYING, Outcome.UNKNOWN): Deed.KEEP,",
+        after="(PaymentStatus.PAYING, Outcome.UNKNOWN): Deed.FAIL,",
+        caught_by=(f"{MONEY}/test_querying.py",),
+    ),
+    # ---- locks
+    Bug(
+        name="the order's row is not locked",
+        file="orders/moves.py",
+        before="locked = Order.objects.select_for_update().annotate(",
+        after="locked = Order.objects.annotate(",
+        caught_by=("tests/flows/test_bad_days.py", f"{MONEY}/test_asking_refunds.py"),
+    ),
+    Bug(
+        name="the creation lease is ignored",
+        file="payments/applying.py",
+        before="    if live.lease_until > order.now:\n        return Next.WAIT, live\n",
+        after="",
+        caught_by=("tests/flows/test_bad_days.py", f"{MONEY}/test_applying.py"),
+    ),
+    Bug(
+        name="a channel is called inside a transaction",
+        file="payments/refunding.py",
+        before="def send_refund(refund: Refund)",
+        after="@transactional\ndef send_refund(refund: Refund)",
+        caught_by=(f"{MONEY}/test_refunding.py",),
+    ),
+    Bug(
+        name="a deadlock is not tried again",
+        file="shop/transactions.py",
+        before='REPEATABLE = frozenset({"40P01", "40001"})',
+        after="REPEATABLE: frozenset[str] = frozenset()",
+        caught_by=("tests/ground/test_transactions.py",),
+    ),
+    # ---- applying and ending
+    Bug(
+        name="a create call without an answer is taken for a failure",
+        file="payments/applying.py",
+        before="        raise _ask_soon(payment) from error\n    except Refused as error:\n",
+        after="        settle_payment(\n"
+        "            PaymentReport(outcome=Outcome.REFUSED, number=payment.number),\n"
+        "            channel=payment.channel,\n"
+        "            source=Source.RESPONSE,\n"
+        "        )\n"
+        "        raise ChannelUnavailable(payment.channel) from error\n"
+        "    except Refused as error:\n",
+        caught_by=(f"{MONEY}/test_applying.py",),
+    ),
+    Bug(
+        name="a new payment is started while money of a wrong amount waits for a person",
+        file="payments/applying.py",
+        before="    if has_open_mismatch(order):\n",
+        after="    if False:\n",
+        caught_by=(f"{MONEY}/test_applying.py",),
+    ),
+    Bug(
+        name="an earlier attempt is superseded on a guess",
+        file="payments/applying.py",
+        before="    if outcome is Outcome.UNKNOWN:\n        _insist_on_choice(",
+        after="    if False:\n        _insist_on_choice(",
+        caught_by=(f"{MONEY}/test_applying.py",),
+    ),
+    Bug(
+        name="the order is closed though its channel gave no answer",
+        file="payments/ending.py",
+        before="elif _close(live) is Outcome.UNKNOWN:",
+        after="elif _close(live) is None:",
+        caught_by=(f"{MONEY}/test_ending.py",),
+    ),
+    Bug(
+        name="a closed order keeps its goods",
+        file="orders/moves.py",
+        before="        holds_stock=False,\n    )\n    _put_back(order)\n",
+        after="        holds_stock=False,\n    )\n",
+        caught_by=("tests/orders/test_moves.py",),
+    ),
+    Bug(
+        name="goods that were shipped return to the shelf by a refund",
+        file="orders/moves.py",
+        before="is_here = order.status == OrderStatus.READY_FOR_SHIPMENT",
+        after="is_here = True",
+        caught_by=(f"{MONEY}/test_asking_refunds.py",),
+    ),
+    Bug(
+        name="any status may follow any other",
+        file="orders/moves.py",
+        before="    if to not in MOVES[OrderStatus(order.status)]:\n        raise IllegalMove(order.number, order.status, to)\n",
+        after="",
+        caught_by=("tests/orders/test_moves.py",),
+    ),
+    # ---- alarms and queries
+    Bug(
+        name="the alarm is removed one step early",
+        file="payments/querying.py",
+        before="    outcome, _ = query_payment(claim.subject)\n",
+        after="    remove_alarms([QUERY_PAYMENT], claim.subject)\n    outcome, _ = query_payment(claim.subject)\n",
+        caught_by=(f"{MONEY}/test_querying.py",),
+    ),
+    Bug(
+        name="a claim does not move the alarm on",
+        file="shop/alarms.py",
+        before="then statement_timestamp() + due.gap\n",
+        after="then alarm.due_at\n",
+        caught_by=("tests/ground/test_alarms.py",),
+    ),
+    Bug(
+        name="an alarm is set when the transaction is over, not inside it",
+        file="payments/moves.py",
+        before="    set_alarm(SEND_REFUND, refund.number, in_s=FIRST_QUERY_S)\n    send_message(SEND_REFUND, refund.number)\n",
+        after="    from django.db import transaction\n\n"
+        "    number = refund.number\n"
+        "    transaction.on_commit(lambda: set_alarm(SEND_REFUND, number, in_s=FIRST_QUERY_S))\n",
+        caught_by=(SWEEP, f"{MONEY}/test_asking_refunds.py"),
+    ),
+    Bug(
+        name="who does not answer until the end is forgotten",
+        file="payments/querying.py",
+        before="    if outcome is Outcome.UNKNOWN:\n        evidence =",
+        after="    if False:\n        evidence =",
+        caught_by=(f"{MONEY}/test_querying.py",),
+    ),
+    Bug(
+        name="a paid payment keeps its alarm",
+        file="payments/moves.py",
+        before="    remove_alarms([QUERY_PAYMENT], payment.number)\n",
+        after="",
+        caught_by=(f"{MONEY}/test_callbacks.py",),
+    ),
+    # ---- callbacks
+    Bug(
+        name="a callback is acknowledged though nothing was committed",
+        file="payments/callbacks.py",
+        before="    if not _is_known(channel, message):\n        _take(channel, message, raw)\n",
+        after="    try:\n        _take(channel, message, raw)\n    except Exception:\n        log.exception('later')\n",
+        caught_by=("tests/flows/test_bad_days.py", SWEEP),
+    ),
+    Bug(
+        name="signatures are not verified",
+        file="payments/channels/wechat.py",
+        before='        if not verify_rsa_sha256(key, headers.get("wechatpay-signature", ""), text):\n',
+        after="        if not text:\n",
+        caught_by=(f"{MONEY}/channels/test_wechat.py",),
+    ),
+    Bug(
+        name="an old message may be sent again for ever",
+        file="payments/channels/wechat.py",
+        before="if abs(self._clock().timestamp() - int(timestamp)) >= WINDOW_S:",
+        after="if int(timestamp) < 0:",
+        caught_by=(f"{MONEY}/channels/test_wechat.py",),
+    ),
+    Bug(
+        name="another merchant's callback is taken",
+        file="payments/channels/wechat.py",
+        before='        if content.get("mchid") != self._mchid:\n            raise NotGenuine("mchid")\n',
+        after="",
+        caught_by=(f"{MONEY}/channels/test_wechat.py",),
+    ),
+    Bug(
+        name="an answer about another order is believed",
+        file="payments/channels/wechat.py",
+        before="    return all(data.get(name) == value for name, value in expected.items())\n",
+        after="    return True\n",
+        caught_by=(f"{MONEY}/channels/test_wechat.py",),
+    ),
+    Bug(
+        name="messages are forgotten before their news was taken",
+        file="payments/callbacks.py",
+        before="Callback.objects.filter(taken_at__lt=long_ago)",
+        after="Callback.objects.filter(received_at__lt=long_ago)",
+        caught_by=(f"{MONEY}/test_callbacks.py",),
+    ),
+    # ---- refunds
+    Bug(
+        name="a refund is tried again under a new number",
+        file="payments/refunding.py",
+        before="        number=refund.number,\n        payment_number=",
+        after="        number=__import__('shop.numbers', fromlist=['numbers']).new_refund_number(),\n"
+        "        payment_number=",
+        caught_by=(f"{MONEY}/test_refunding.py",),
+    ),
+    Bug(
+        name="a refund that could not be sent has failed",
+        file="payments/refunding.py",
+        before="    except Unreachable as error:\n        return RefundReport(outcome=Outcome.UNKNOWN,",
+        after="    except Unreachable as error:\n        return RefundReport(outcome=Outcome.REFUSED,",
+        caught_by=(f"{MONEY}/test_refunding.py",),
+    ),
+    Bug(
+        name="money that is on its way back is promised again",
+        file="payments/statuses.py",
+        before="RESERVING = frozenset({RefundStatus.PENDING_APPROVAL, RefundStatus.REFUNDING, RefundStatus.REFUNDED})",
+        after="RESERVING = frozenset({RefundStatus.REFUNDED})",
+        caught_by=(f"{MONEY}/test_asking_refunds.py",),
+    ),
+    Bug(
+        name="people approve their own refunds",
+        file="payments/refunding.py",
+        before="    if actor == refund.asked_by:\n        raise OwnApproval(number)\n",
+        after="",
+        caught_by=(f"{MONEY}/test_asking_refunds.py",),
+    ),
+    Bug(
+        name="without Redis the work after a settlement fails",
+        file="shop/bell.py",
+        before="    except redis.RedisError as error:\n        log.info(",
+        after="    except ZeroDivisionError as error:\n        log.info(",
+        caught_by=("tests/ground/test_bell.py",),
+    ),
+)
