@@ -12,11 +12,11 @@ from werkzeug import Request, Response
 
 from payments.sandbox.clock import now_us
 from payments.sandbox.faults import Faults
-from payments.sandbox.fields import BadField
+from payments.sandbox.fields import BadField, read_integer
 from payments.sandbox.ledger import Ledger
 from payments.sandbox.notifier import Notifier
 from payments.sandbox.records import NotPayable, Trade, describe_try, find_hindrance
-from payments.sandbox.side import Side
+from payments.sandbox.side import Refused, Side
 
 Door = Callable[..., Response]
 
@@ -54,6 +54,7 @@ class Control:
             ("POST", f"{deed}/pay", self._pay),
             ("POST", f"{deed}/decline", self._decline),
             ("POST", f"{deed}/notify", self._notify),
+            ("POST", f"{deed}/refund", self._refund),
             ("DELETE", "/_sandbox/notifications", self._end_notifications),
             ("GET", "/_sandbox/faults", self._show_faults),
             ("PUT", "/_sandbox/faults", self._set_faults),
@@ -108,6 +109,22 @@ class Control:
             for made in self.notifier.send_now(notice)
         ]
 
+    def refund(self, channel: str, out_trade_no: str, amount: int, channel_number: str | None = None) -> None:
+        """Give `amount` minor units back as the merchant's staff would in the channel's own console.
+
+        `channel_number` says which trade of a number that was paid twice. Raises ControlError 404, or 409 when the
+        channel refuses.
+        """
+        with self.ledger.transaction():
+            trade = self._require_trade(channel, out_trade_no)
+            if channel_number is not None:
+                trade = self._require_part(trade, channel_number)
+            try:
+                self.sides[channel].refund_in_console(trade, amount)
+            except Refused as refused:
+                raise ControlError(409, "not_refundable", refused.reason) from refused
+        self.notifier.wake()  # it ends soon
+
     # Doors
 
     def serve(self, door: Door, request: Request, parts: Mapping[str, str]) -> Response:
@@ -137,6 +154,12 @@ class Control:
         wish = _read_wish(request, {"out_refund_no": str})
         return _answer({"notifications": self.notify(channel, out_trade_no, wish.get("out_refund_no"))})
 
+    def _refund(self, request: Request, channel: str, out_trade_no: str) -> Response:
+        wish = _read_wish(request, {"amount": int, "channel_number": str})
+        amount = read_integer(wish, "amount", least=1)
+        self.refund(channel, out_trade_no, amount, wish.get("channel_number"))
+        return _answer({"trades": self._describe_trades(channel, out_trade_no)})
+
     def _end_notifications(self, request: Request) -> Response:
         """Give up what is still to be tried, so that one test does not reach into the next."""
         self.notifier.end_all()
@@ -165,6 +188,12 @@ class Control:
         if trade is None:
             raise ControlError(404, "not_found", f"{channel} has no trade {out_trade_no}")
         return trade
+
+    def _require_part(self, trade: Trade, channel_number: str) -> Trade:
+        part = self.ledger.find_paid_trade(trade.channel, channel_number)
+        if part is None or part.out_trade_no != trade.out_trade_no:
+            raise ControlError(404, "not_found", f"{trade.out_trade_no} has no trade {channel_number}")
+        return part
 
     def _require_refund_id(self, channel: str, out_refund_no: str) -> int:
         refund = self.ledger.find_refund(channel, out_refund_no)

@@ -15,7 +15,7 @@ from werkzeug import Request, Response
 
 from payments.sandbox.clock import now_us, to_datetime, to_iso
 from payments.sandbox.control import Control, ControlError, Door
-from payments.sandbox.fields import BadField
+from payments.sandbox.fields import BadField, read_integer
 from payments.sandbox.plans import API_RATES, NOTIFY_RATES
 from payments.sandbox.records import Trade, find_hindrance
 
@@ -160,14 +160,24 @@ class Pages:
             tries=_fill_tries(described["notifications"]),
             wallet=_fill("wallet_link.html", query=urlencode({"content": content})) if content else "",
             deeds=Markup("").join(_fill_deed(trade, deed) for deed in _DEEDS[status]),
+            refund=_fill_refund_form(trade, described["refunds"]),
         )
 
     def _use_desk(self, request: Request) -> Response:
         form = request.form
+        channel, number = form.get("channel", ""), form.get("out_trade_no", "")
         try:
-            self._do(form.get("deed", ""), form.get("channel", ""), form.get("out_trade_no", ""))
+            if form.get("deed") == "refund":
+                amount = read_integer(
+                    {"amount": _read_number(form.get("amount", ""), "amount")}, "amount", least=1
+                )
+                self.control.refund(channel, number, amount, form.get("channel_number"))
+            else:
+                self._do(form.get("deed", ""), channel, number)
         except ControlError as error:
             return self._show_desk(request, str(error), error.status)
+        except BadField as wrong:
+            return self._show_desk(request, str(wrong), 400)
         return _redirect("/_sandbox/")
 
     def _do(self, deed: str, channel: str, out_trade_no: str) -> None:
@@ -222,6 +232,19 @@ def _fill_deed(trade: Trade, deed: str) -> Markup:
         deed=deed,
         words=_DEED_WORDS[deed],
         kind="primary" if deed == "pay" else "",
+    )
+
+
+def _fill_refund_form(trade: Trade, refunds: list[dict[str, Any]]) -> Markup:
+    rest = trade.amount - sum(refund["amount"] for refund in refunds if refund["status"] != "CLOSED")
+    if trade.status != "PAID" or rest == 0:
+        return Markup("")
+    return _fill(
+        "refund.html",
+        channel=trade.channel,
+        number=trade.out_trade_no,
+        channel_number=trade.channel_number,
+        rest=rest,
     )
 
 

@@ -50,6 +50,12 @@ class Refused(Exception):
         super().__init__(reply.status)
         self.reply = reply
 
+    @property
+    def reason(self) -> str:
+        """The refusal in words, for people."""
+        document = self.reply.document
+        return str(document.get("message", "refused")) if isinstance(document, dict) else "refused"
+
 
 @dataclass(frozen=True)
 class Message:
@@ -109,6 +115,10 @@ class Side(ABC):
     @abstractmethod
     def make_channel_number(self) -> str:
         """A new number of a trade, as the channel writes them."""
+
+    @abstractmethod
+    def refund_in_console(self, trade: Trade, amount: int) -> Refund:
+        """Accept a refund that the merchant's staff made in the channel's own console. Raises Refused."""
 
     @abstractmethod
     def describe_notice(self, trade: Trade, refund: Refund | None) -> dict[str, Any]:
