@@ -80,7 +80,16 @@ class ReceiptAdmin(MoneyAdmin):
 
 @admin.register(Refund)
 class RefundAdmin(MoneyAdmin):
-    list_display = ("number", "status_word", "money", "kind", "reason", "asked_by", "approved_by", "created_at")
+    list_display = (
+        "number",
+        "status_word",
+        "money",
+        "kind",
+        "reason",
+        "asked_by",
+        "approved_by",
+        "created_at",
+    )
     list_filter = ("status", "kind", "channel")
     search_fields = ("=number", "=channel_number")
     list_select_related = ("receipt",)

@@ -4,8 +4,8 @@ Never acknowledge before a commit. A message that does not verify is refused in 
 but a log line.
 """
 
-from contextlib import suppress
 from datetime import timedelta
+from enum import Enum, auto
 
 import structlog
 from django.conf import settings
@@ -28,9 +28,15 @@ from payments.channels.base import (
 )
 from payments.channels.registry import get_channel
 from payments.errors import PaymentNotFound, RefundNotFound
-from payments.models import Callback, Case, Payment
+from payments.models import Callback, Case, Payment, Receipt
 from payments.querying import query_payment
-from payments.settling import settle_foreign_refund, settle_payment, settle_refund, settle_unmatched
+from payments.settling import (
+    Settled,
+    settle_foreign_refund,
+    settle_payment,
+    settle_refund,
+    settle_unmatched,
+)
 from payments.statuses import PaymentStatus
 from shop.alarms import Claim, remove_alarms, send_message, set_alarm
 from shop.clock import WITH_NOW
@@ -44,6 +50,8 @@ TAKE_CALLBACK = "take_callback"
 MAX_BODY_BYTES = 64 * 1024
 # A callback may come before our own row is committed; after this long, money without a payment becomes a case.
 UNMATCHED_AFTER = timedelta(minutes=1)
+# A channel that wants its messages confirmed, and does not confirm one, is a case after this long.
+CONFIRMED_WITHIN = timedelta(hours=1)
 TRY_AGAIN_S = 5
 # How many old messages one pass of the scanner looks at.
 BATCH = 1000
@@ -57,7 +65,13 @@ def take_callback(channel_name: str, raw: RawCallback) -> CallbackReply:
     try:
         message = channel.read_callback(raw)
     except NotGenuine as error:
-        log.warning("callback refused", channel=channel_name, reason=error.reason, size=len(raw.body))
+        log.warning(
+            "callback refused",
+            channel=channel_name,
+            reason=error.reason,
+            number=error.number[:64],
+            size=len(raw.body),
+        )
         return channel.refuse_callback(error.reason)
     if not _is_known(channel, message):
         _take(channel, message, raw)
@@ -70,10 +84,7 @@ def take_by_alarm(claim: Claim) -> None:
     if kept is None:
         remove_alarms([TAKE_CALLBACK], claim.subject)
         return
-    is_confirmed = False
-    if _must_ask(get_channel(kept.channel), report_from_json(kept.report)):
-        is_confirmed = _confirm(kept)
-    _take_kept(kept.pk, is_confirmed=is_confirmed)
+    _take_kept(kept.pk, is_confirmed=_ask_first(kept))
 
 
 def replay_callback(pk: int) -> bool:
@@ -82,8 +93,7 @@ def replay_callback(pk: int) -> bool:
     Raises Callback.DoesNotExist.
     """
     kept = Callback.objects.get(pk=pk)
-    is_confirmed = _must_ask(get_channel(kept.channel), report_from_json(kept.report)) and _confirm(kept)
-    return _take_kept(pk, is_confirmed=is_confirmed, is_replay=True)
+    return _take_kept(pk, is_confirmed=_ask_first(kept), is_replay=True)
 
 
 @transactional
@@ -168,11 +178,25 @@ def _must_ask(channel: Channel, report: Report) -> bool:
     return channel.confirms_callbacks_by_query or report.outcome is Outcome.UNKNOWN
 
 
-def _confirm(kept: Callback) -> bool:
-    """Ask the channel about the payment that the message names, and settle; False when that decided nothing."""
-    if not _find_payment(kept).exists():
+def _ask_first(kept: Callback) -> bool:
+    """Ask the channel where the message alone does not do; True when that has settled what the message says."""
+    report = report_from_json(kept.report)
+    if isinstance(report, RefundReport):
+        _learn_of_payment(kept.channel, report)
         return False
-    return query_payment(kept.number)[0] is not Outcome.UNKNOWN
+    if not _must_ask(get_channel(kept.channel), report) or not _find_payment(kept).exists():
+        return False
+    outcome = query_payment(kept.number)[0]
+    if report.outcome is Outcome.SUCCEEDED:  # of this very trade: a number that was paid twice has two
+        return Receipt.objects.filter(channel=kept.channel, channel_number=report.channel_number).exists()
+    return outcome is not Outcome.UNKNOWN
+
+
+def _learn_of_payment(channel: str, report: RefundReport) -> None:
+    """Money went back of a payment that we do not know as paid yet: it must have been."""
+    unpaid = Payment.objects.filter(number=report.payment_number, channel=channel, receipts__isnull=True)
+    if unpaid.exists():
+        query_payment(report.payment_number)
 
 
 def _find_payment(kept: Callback) -> QuerySet[Payment]:
@@ -190,28 +214,55 @@ def _take_kept(pk: int, *, is_confirmed: bool, is_replay: bool = False) -> bool:
         close_cases(Case.Kind.UNMATCHED, kept.message_id, resolution="it has been settled")
         _mark_taken(kept)
         return True
-    is_young = kept.now - kept.received_at < UNMATCHED_AFTER
-    if is_young or (channel.confirms_callbacks_by_query and _find_payment(kept).exists()):
+    if kept.now - kept.received_at < UNMATCHED_AFTER:
         return False  # asked again at the alarm's next moment
-    is_ours = _give_a_home(kept, report)
-    _mark_taken(kept)
-    return is_ours
+    home = _find_home(kept, report)
+    if home is not Home.LATER:
+        _mark_taken(kept)
+    return home is Home.OURS
 
 
-def _give_a_home(kept: Callback, report: Report) -> bool:
-    """A minute has settled nothing: money that names no payment gets a receipt, and a person decides.
+class Home(Enum):
+    """Where the news of a message belongs that a minute has not settled."""
 
-    True when it was a refund of our money that somebody made in the channel's console.
-    """
+    OURS = auto()
+    NOBODYS = auto()
+    LATER = auto()  # the alarm tries again, once an hour in the end
+
+
+def _find_home(kept: Callback, report: Report) -> Home:
+    """Give money that names no payment a receipt; a person looks at whatever could not be settled."""
     if isinstance(report, PaymentReport) and report.outcome is Outcome.SUCCEEDED:
-        settle_unmatched(report, channel=kept.channel, source=Source.CALLBACK)
-        return False
+        if not _find_payment(kept).exists():
+            settle_unmatched(report, channel=kept.channel, source=Source.CALLBACK)
+            return Home.NOBODYS
+        # Its channel wants it confirmed, and says something else, or nothing.
+        if kept.now - kept.received_at > CONFIRMED_WITHIN:
+            _open_case(kept)
+        return Home.LATER
     if isinstance(report, RefundReport) and report.outcome is Outcome.SUCCEEDED:
-        with suppress(RefundNotFound):
-            settle_foreign_refund(report, channel=kept.channel, source=Source.CALLBACK)
-            return True
+        return _find_home_of_refund(kept, report)
+    _open_case(kept)
+    return Home.NOBODYS
+
+
+def _find_home_of_refund(kept: Callback, report: RefundReport) -> Home:
+    """Nobody here asked for it: somebody made it in the channel's console."""
+    try:
+        settled = settle_foreign_refund(report, channel=kept.channel, source=Source.CALLBACK)
+    except RefundNotFound:
+        _open_case(kept)
+        # Of a payment of ours, it waits until that is known as paid.
+        is_ours = Payment.objects.filter(number=report.payment_number, channel=kept.channel).exists()
+        return Home.LATER if is_ours else Home.NOBODYS
+    if settled is Settled.STALE:
+        return Home.LATER
+    close_cases(Case.Kind.UNMATCHED, kept.message_id, resolution="it has been settled")
+    return Home.OURS
+
+
+def _open_case(kept: Callback) -> None:
     open_case(Case.Kind.UNMATCHED, kept.message_id, order=None, evidence={"callback": kept.pk, **kept.report})
-    return False
 
 
 def _mark_taken(kept: Callback) -> None:

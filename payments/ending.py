@@ -84,7 +84,10 @@ def _end(number: str, reason: CloseReason, *, source: Source, actor: str) -> Non
 
 def _live_payment(number: str) -> Payment | None:
     live = Payment.objects.filter(
-        order__number=number, status=PaymentStatus.PAYING, superseded_at__isnull=True
+        order__number=number,
+        order__status=OrderStatus.UNPAID,
+        status=PaymentStatus.PAYING,
+        superseded_at__isnull=True,
     )
     return live.select_related("order").first()
 

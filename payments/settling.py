@@ -28,6 +28,7 @@ from payments.moves import (
     move_refund,
     open_refund,
     record_foreign_refund,
+    refundable_minor,
 )
 from payments.statuses import PAYMENT_DEEDS, REFUND_ENDS, Deed, PaymentStatus, ReceiptClass, RefundStatus
 from shop.alarms import send_message, set_alarm
@@ -116,6 +117,8 @@ def settle_refund(report: RefundReport, *, channel: str, source: Source) -> Sett
     changes = [move_refund(refund, end, source=source, note={"code": report.code}, **columns)]
     if end is RefundStatus.FAILED:
         open_case(Case.Kind.REFUND, refund.number, order=order, evidence={"code": report.code})
+    else:
+        close_cases(Case.Kind.REFUND, refund.number, resolution="the money arrived")
     record(changes + _recompute(order, refund.receipt, source=source))
     return Settled.MOVED
 
@@ -124,15 +127,21 @@ def settle_refund(report: RefundReport, *, channel: str, source: Source) -> Sett
 def settle_foreign_refund(report: RefundReport, *, channel: str, source: Source) -> Settled:
     """Take a success of a refund that is not ours: somebody made it in the channel's console. Opens a case.
 
-    Raises RefundNotFound when it is not of a payment of ours either.
+    STALE while a refund of ours that is on its way has the amount: the channel will refuse one of the two, and then this
+    can be told again. Raises RefundNotFound when it is not of money that we know.
     """
-    found = find_receipt(channel=channel, number=report.payment_number)
+    # A number that was paid twice has two trades, of which one is meant.
+    which = (
+        {"channel_number": report.trade_number} if report.trade_number else {"number": report.payment_number}
+    )
+    found = find_receipt(channel=channel, **which)
     if found is None or not report.amount_minor:
         raise RefundNotFound(report.number)
     order, receipt = lock_receipt(found.pk)
     if Refund.objects.filter(channel=channel, number=report.number).exists():
         return Settled.REPEATED
     evidence = _refund_evidence(report)
+    changes = _make_room(receipt, report.amount_minor, source=source)
     try:
         refund = record_foreign_refund(
             receipt,
@@ -141,13 +150,27 @@ def settle_foreign_refund(report: RefundReport, *, channel: str, source: Source)
             amount=report.amount_minor,
             source=source,
         )
-    except OverRefund as error:  # one of ours is on its way, and the channel will refuse one of the two
+    except OverRefund as error:
         evidence["left"] = error.left_minor
         open_case(Case.Kind.DISAGREES, report.number, order=order, evidence=evidence)
-        return Settled.REVIEW
+        record(changes)
+        return Settled.STALE
+    close_cases(Case.Kind.DISAGREES, refund.number, resolution="it has been written down")
     open_case(Case.Kind.CONSOLE_REFUND, refund.number, order=order, evidence=evidence)
-    record(_recompute(order, receipt, source=source))
+    record(changes + _recompute(order, receipt, source=source))
     return Settled.REVIEW
+
+
+def _make_room(receipt: Receipt, amount: int, *, source: Source) -> list[Change]:
+    """What only waits for approval gives way to money that is gone already."""
+    changes: list[Change] = []
+    waiting = receipt.refunds.filter(status=RefundStatus.PENDING_APPROVAL).order_by("-pk")
+    for refund in waiting.select_for_update():
+        if refundable_minor(receipt) >= amount:
+            break
+        note = {"rejected": "the money went back in the channel's console"}
+        changes.append(move_refund(refund, RefundStatus.REJECTED, source=source, note=note))
+    return changes
 
 
 def _recompute(order: LockedOrder | None, receipt: Receipt, *, source: Source) -> list[Change]:
@@ -157,9 +180,19 @@ def _recompute(order: LockedOrder | None, receipt: Receipt, *, source: Source) -
         _answer_refund_cases(receipt)
         if order is not None and receipt.receipt_class == ReceiptClass.SETTLED:
             changes.append(mark_refunded(order, source=source))
-    if order is not None and not changes:
+        elif receipt.receipt_class == ReceiptClass.MISMATCH:
+            changes += _end_attempt(receipt, source=source)
+    if order is not None:
         touch_order(order)
     return changes
+
+
+def _end_attempt(receipt: Receipt, *, source: Source) -> list[Change]:
+    """Money of a wrong amount went back: the attempt that took it has nothing to wait for any more."""
+    payment = Payment.objects.select_for_update().filter(receipts=receipt).first()
+    if payment is None or payment.status != PaymentStatus.PAYING:
+        return []
+    return [move_payment(payment, PaymentStatus.CLOSED, source=source, note={"mismatch": "went back"})]
 
 
 def _answer_refund_cases(receipt: Receipt) -> None:
@@ -175,9 +208,10 @@ def _contradicts(refund: Refund, report: RefundReport) -> bool:
     if report.outcome is not Outcome.SUCCEEDED:
         return False
     return (
-        refund.status in (RefundStatus.FAILED, RefundStatus.REJECTED)
+        refund.status in (RefundStatus.PENDING_APPROVAL, RefundStatus.FAILED, RefundStatus.REJECTED)
         or report.amount_minor not in (None, refund.amount)
         or report.payment_number not in ("", refund.receipt.number)
+        or report.trade_number not in ("", refund.receipt.channel_number)
     )
 
 
@@ -214,6 +248,8 @@ def _take_money(
     known = Receipt.objects.filter(channel=payment.channel, channel_number=report.channel_number).first()
     if known is not None and known.receipt_class != ReceiptClass.UNMATCHED:
         return _compare(known, order, payment, report, source)
+    if known is not None:
+        close_cases(Case.Kind.UNMATCHED, known.channel_number, resolution="its payment appeared")
     receipt = known or Receipt(channel=payment.channel, channel_number=report.channel_number)
     receipt.payment, receipt.order = payment, order
     for name, value in _facts(report, source).items():
@@ -223,8 +259,6 @@ def _take_money(
 
     # From here it must succeed.
     _answer_cases(order, payment)
-    if known is not None:
-        close_cases(Case.Kind.UNMATCHED, known.channel_number, resolution="its payment appeared")
     changes: list[Change] = []
     if payment.status != PaymentStatus.PAID:
         changes.append(
@@ -237,12 +271,15 @@ def _take_money(
                 is_unsure=False,
             )
         )
-    moved = _pay_order(order, source=source, actor=actor)
+    # A person may have begun to send back what nobody knew a payment for: then it pays no order.
+    is_going_back = known is not None and refundable_minor(known) < known.amount
+    moved = None if is_going_back else _pay_order(order, source=source, actor=actor)
     if moved is not None:
         receipt.receipt_class = ReceiptClass.SETTLED
         changes.append(moved)
     else:
-        receipt.receipt_class = ReceiptClass.SURPLUS if order.status in PAID else ReceiptClass.LATE
+        is_late = order.status == OrderStatus.CLOSED
+        receipt.receipt_class = ReceiptClass.LATE if is_late else ReceiptClass.SURPLUS
         touch_order(order)
     receipt.save()
     record(changes)
@@ -297,14 +334,14 @@ def _set_aside(
 
 def _give_back(receipt: Receipt) -> None:
     reason = "paid twice" if receipt.receipt_class == ReceiptClass.SURPLUS else "paid after the order closed"
-    open_refund(
-        receipt, kind=Refund.Kind.AUTOMATIC, amount=receipt.amount, reason=reason, source=Source.SYSTEM
-    )
+    left = refundable_minor(receipt)
+    if left:
+        open_refund(receipt, kind=Refund.Kind.AUTOMATIC, amount=left, reason=reason, source=Source.SYSTEM)
 
 
 def _answer_cases(order: LockedOrder, payment: Payment) -> None:
     """A payment that was asked about until its end, or an order that could not be ended, has been answered."""
-    if order.now > min(payment.dead_at, order.expires_at):
+    if order.was_extended or order.now > min(payment.dead_at, order.expires_at):
         for subject in (payment.number, order.number):
             close_cases(Case.Kind.UNANSWERED, subject, resolution="the channel has answered")
 

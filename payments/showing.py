@@ -134,7 +134,7 @@ def _situation(order: Order, payment: Payment | None, returning: Refund | None, 
         return Situation.EXPIRED if order.close_reason == CloseReason.EXPIRED else Situation.CANCELLED
     if has_open_mismatch(order):
         return Situation.REVIEWED
-    if payment is None or payment.status == PaymentStatus.CLOSED:
+    if payment is None or payment.status in (PaymentStatus.CLOSED, PaymentStatus.PAID):
         return Situation.TO_PAY
     if payment.status == PaymentStatus.FAILED:
         return Situation.REFUSED

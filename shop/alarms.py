@@ -5,9 +5,10 @@ Nothing here knows what an alarm is about: kinds are registered with the dotted 
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -55,6 +56,11 @@ _kinds: dict[str, Kind] = {}
 def register(name: str, *, handler: str, gaps_s: Sequence[int]) -> None:
     """Make a kind known, from an app's `ready()`. `handler` is a dotted name, called with a Claim; see Kind."""
     _kinds[name] = Kind(handler=handler, gaps_s=tuple(gaps_s))
+
+
+def kinds() -> Mapping[str, Kind]:
+    """Every kind that was registered, by name."""
+    return MappingProxyType(_kinds)
 
 
 # ---- setting and removing, always inside the caller's transaction ------------------------------------------------

@@ -53,7 +53,9 @@ class BusyDatabaseMiddleware(MiddlewareMixin):
             return None
         cause = exception.__cause__
         log.warning(
-            "database busy", error=type(cause or exception).__name__, sqlstate=getattr(cause, "sqlstate", None)
+            "database busy",
+            error=type(cause or exception).__name__,
+            sqlstate=getattr(cause, "sqlstate", None),
         )
         if request.path.startswith("/api/"):
             return answer(busy())

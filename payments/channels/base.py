@@ -71,11 +71,15 @@ class Refused(ChannelError):
 
 
 class NotGenuine(Exception):
-    """A callback that does not verify: signature, time, merchant or app. `reason` names the check, not the data."""
+    """A callback that does not verify: signature, time, merchant or app. `reason` names the check, not the data.
 
-    def __init__(self, reason: str) -> None:
+    `number` is the payment's or refund's that it names, where its signature was good and only its content is not for us.
+    """
+
+    def __init__(self, reason: str, *, number: str = "") -> None:
         super().__init__(reason)
         self.reason = reason
+        self.number = number
 
 
 # ---- what goes in and out ---------------------------------------------------------------------------------------
@@ -139,6 +143,7 @@ class RefundRequest:
 class RefundReport:
     """What a channel says about one refund. OPEN means that it is being processed.
 
+    `payment_number` and `trade_number`, ours and the channel's, say of which payment it is a part, where it says so.
     `needs_person` marks money that left the merchant but did not arrive (WeChat's ABNORMAL).
     """
 
@@ -146,6 +151,7 @@ class RefundReport:
     number: str
     channel_number: str = ""
     payment_number: str = ""
+    trade_number: str = ""
     amount_minor: int | None = None
     code: str = ""
     needs_person: bool = False

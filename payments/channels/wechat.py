@@ -342,14 +342,14 @@ class WeChat(Channel):
 
     def _report_of(self, kind: str, content: Mapping[str, Any]) -> PaymentReport | RefundReport:
         if content.get("mchid") != self._mchid:
-            raise NotGenuine("mchid")
+            raise NotGenuine("mchid", number=_named_number(content))
         if kind in REFUND_KINDS:
             return _read_refund(content, "refund_status")
         if kind not in PAYMENT_KINDS:  # genuine, but we cannot read it: kept, and nothing follows from it
             number = _word_or_none(content, "out_trade_no")
             return PaymentReport(outcome=Outcome.UNKNOWN, number=number, code=kind)
         if content.get("appid") != self._appid:
-            raise NotGenuine("appid")
+            raise NotGenuine("appid", number=_named_number(content))
         return _read_payment(content)
 
     # ---- there and back ----
@@ -477,6 +477,7 @@ def _read_refund(data: Mapping[str, Any], status_name: str) -> RefundReport:
             number=read_word(data, "out_refund_no"),
             channel_number=read_word(data, "refund_id"),
             payment_number=read_word(data, "out_trade_no"),
+            trade_number=_word_or_none(data, "transaction_id"),
             amount_minor=read_minor(read_object(data, "amount"), "refund"),
             code=status,
             needs_person=status == "ABNORMAL",
@@ -509,6 +510,10 @@ def _error_code(reply: Reply) -> str:
 
 def _is_about(data: Mapping[str, Any], **expected: str) -> bool:
     return all(data.get(name) == value for name, value in expected.items())
+
+
+def _named_number(content: Mapping[str, Any]) -> str:
+    return _word_or_none(content, "out_refund_no") or _word_or_none(content, "out_trade_no")
 
 
 def _word_or_none(data: Mapping[str, Any], name: str) -> str:

@@ -31,8 +31,8 @@ def payment() -> Payment:
     return payment
 
 
-def ask(payment: Payment, amount: int = PRICE, **changed: str) -> Refund:
-    return ask_refund(payment.number, amount=amount, **({"reason": "broken", "actor": "sue"} | changed))
+def ask(payment: Payment, amount: int = PRICE) -> Refund:
+    return ask_refund(payment.number, amount=amount, reason="broken", actor="sue")
 
 
 def end(refund: Refund, outcome: Outcome = Outcome.SUCCEEDED) -> Settled:
@@ -182,8 +182,61 @@ def test_money_without_a_payment_goes_back_by_the_channels_number():
     assert not Case.objects.filter(resolved_at=None).exists()
 
 
-def told_of_console_refund(payment: Payment, amount: int) -> Settled:
+def stray_of(payment: Payment) -> Receipt:
+    """The payment's money, which came while the payment was not there."""
+    settle_unmatched(report(payment), channel="wechat", source=Source.CALLBACK)
+    return Receipt.objects.get()
+
+
+@pytest.mark.parametrize("is_sent", [True, False])
+def test_money_on_its_way_back_pays_no_order_when_its_payment_appears(is_sent):
+    payment = make_payment(make_order())
+    refund = ask_refund(stray_of(payment).channel_number, amount=PRICE - 100, reason="stray", actor="sue")
+    if is_sent:
+        end(refund)
+    settle_payment(report(payment), channel="wechat", source=Source.QUERY)
+    assert order_of(payment).status == OrderStatus.UNPAID
+    assert Receipt.objects.get().receipt_class == ReceiptClass.SURPLUS
+    assert sorted(Refund.objects.values_list("amount", flat=True)) == [100, PRICE - 100]
+
+
+def test_stray_money_of_a_wrong_amount_has_one_case_when_its_payment_appears():
+    payment = make_payment(make_order())
+    told = report(payment, amount_minor=1)
+    settle_unmatched(told, channel="wechat", source=Source.CALLBACK)
+    settle_payment(told, channel="wechat", source=Source.QUERY)
+    assert [case.kind for case in Case.objects.filter(resolved_at=None)] == [Case.Kind.MISMATCH]
+
+
+def test_attempt_whose_wrong_money_went_back_is_asked_about_no_more():
+    payment = make_payment(make_order())
+    settle_payment(report(payment, amount_minor=100), channel="wechat", source=Source.QUERY)
+    end(ask(payment, 100))
+    payment.refresh_from_db()
+    assert payment.status == "CLOSED"
+    assert not Alarm.objects.filter(kind="query_payment").exists()
+
+
+def test_case_of_a_part_that_did_not_arrive_at_first_is_closed_when_it_does(payment):
+    refund = ask(payment, 900)
+    told = RefundReport(outcome=Outcome.OPEN, number=refund.number, code="ABNORMAL", needs_person=True)
+    settle_refund(told, channel="wechat", source=Source.QUERY)
+    assert Case.objects.filter(resolved_at=None).exists()
+    end(refund)
+    assert not Case.objects.filter(resolved_at=None).exists()
+
+
+def test_console_refund_of_a_second_trade_is_of_that_trade(payment):
+    settle_payment(report(payment, channel_number="4200002"), channel="wechat", source=Source.CALLBACK)
+    end(Refund.objects.get(), Outcome.CLOSED)  # ours was refused: somebody does it by hand
+    assert told_of_console_refund(payment, PRICE, trade_number="4200002") is Settled.REVIEW
+    assert Refund.objects.get(kind=Refund.Kind.CONSOLE).receipt.receipt_class == ReceiptClass.SURPLUS
+    assert order_of(payment).status == OrderStatus.READY_FOR_SHIPMENT
+
+
+def told_of_console_refund(payment: Payment, amount: int, trade_number: str = "") -> Settled:
     told = RefundReport(
+        trade_number=trade_number,
         outcome=Outcome.SUCCEEDED,
         number="console@1",
         channel_number="5031",
@@ -202,10 +255,31 @@ def test_refund_made_in_the_channels_console_is_written_down_and_shown_to_a_pers
     assert told_of_console_refund(payment, PRICE) is Settled.REPEATED
 
 
-def test_console_refund_beside_one_of_ours_is_a_case_and_breaks_no_sum(payment):
-    ask(payment, PRICE)
-    assert told_of_console_refund(payment, 1) is Settled.REVIEW
+def test_console_refund_waits_until_the_channel_has_refused_ours(payment):
+    ours = ask(payment, PRICE)
+    assert told_of_console_refund(payment, 1) is Settled.STALE
     assert Refund.objects.count() == 1
+    assert Case.objects.get().kind == Case.Kind.DISAGREES
+    end(ours, Outcome.REFUSED)
+    assert told_of_console_refund(payment, 1) is Settled.REVIEW
+    assert Refund.objects.filter(kind=Refund.Kind.CONSOLE).count() == 1
+    open_ones = Case.objects.filter(resolved_at=None).values_list("kind", flat=True)
+    assert sorted(open_ones) == [Case.Kind.CONSOLE_REFUND, Case.Kind.REFUND]
+
+
+def test_console_refund_takes_the_place_of_one_that_waits_for_approval(payment, settings):
+    settings.REFUND_APPROVAL_ABOVE = 0
+    ours = ask(payment, PRICE)
+    assert told_of_console_refund(payment, PRICE) is Settled.REVIEW
+    assert status_of(ours) == RefundStatus.REJECTED
+    assert order_of(payment).status == OrderStatus.REFUNDED
+
+
+def test_word_of_success_about_a_refund_that_nobody_sent_is_a_case(payment, settings):
+    settings.REFUND_APPROVAL_ABOVE = 0
+    refund = ask(payment)
+    assert end(refund) is Settled.REVIEW
+    assert status_of(refund) == RefundStatus.PENDING_APPROVAL
     assert Case.objects.get().kind == Case.Kind.DISAGREES
 
 

@@ -8,6 +8,7 @@ import pytest
 import requests
 from django.db.models.functions import Now
 
+from orders.models import Order
 from payments.applying import apply_for_payment
 from payments.callbacks import (
     MAX_BODY_BYTES,
@@ -323,3 +324,35 @@ def test_refund_in_the_channels_console_is_found_by_its_callback(sandbox, paymen
     refund = Refund.objects.get()
     assert (refund.kind, refund.amount, refund.status) == (Refund.Kind.CONSOLE, 900, RefundStatus.REFUNDED)
     assert Case.objects.get().kind == Case.Kind.CONSOLE_REFUND
+
+
+def test_console_refund_that_is_heard_before_its_payment_is_known_asks_about_the_payment_first(
+    sandbox, payment
+):
+    sandbox.set_faults({"notify": {"drop": 1.0}})
+    sandbox.pay(payment.number)
+    sandbox.end_notifications()
+    sandbox.clear_faults()
+    sandbox.refund_in_console(payment.number, payment.amount)
+    kept = wait_until(lambda: Callback.objects.filter(kind="REFUND.SUCCESS").first())
+    Callback.objects.update(received_at=Now() - timedelta(minutes=2))
+    handle_now("take_callback", str(kept.pk))
+    assert status_of(payment) == PaymentStatus.PAID
+    assert Refund.objects.get().kind == Refund.Kind.CONSOLE
+    assert Order.objects.get().status == "REFUNDED"
+
+
+def test_second_trade_that_the_channel_does_not_confirm_is_kept_and_becomes_a_case(
+    sandbox, payment, monkeypatch
+):
+    sandbox.pay(payment.number)
+    wait_until(lambda: is_paid(payment))
+    monkeypatch.setattr(wechat.WeChat, "confirms_callbacks_by_query", True)
+    kept = make_stray(number=payment.number, taken_at=None)  # of another trade
+    assert not replay_callback(kept.pk)
+    kept.refresh_from_db()
+    assert kept.taken_at is None
+    assert not Case.objects.exists()
+    Callback.objects.filter(pk=kept.pk).update(received_at=Now() - timedelta(hours=2))
+    assert not replay_callback(kept.pk)
+    assert Case.objects.get().kind == Case.Kind.UNMATCHED

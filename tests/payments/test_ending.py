@@ -204,3 +204,11 @@ def test_order_with_money_of_a_wrong_amount_is_not_closed(sandbox):
         cancel_order(order.number)
     order.refresh_from_db()
     assert order.status == "UNPAID"
+
+
+def test_order_that_is_paid_says_so_to_who_cancels_whatever_its_other_attempts_do():
+    order = make_order()
+    settle_payment(report(make_payment(order)), channel="wechat", source=Source.QUERY)
+    make_payment(order)  # another attempt, and no channel is there that could say anything
+    with pytest.raises(OrderIsPaid):
+        cancel_order(order.number)

@@ -563,6 +563,7 @@ def test_published_refund_notification_is_read():
         number=REFUND_NUMBER,
         channel_number="50300909876202611220123456789",
         payment_number=NUMBER,
+        trade_number=REFUND.channel_number,
         amount_minor=2900,
         code="SUCCESS",
     )
