@@ -1,0 +1,34 @@
+-- Everything unfinished has exactly one alarm, due in time, and nothing finished has one
+with unfinished (kind, subject, due_by) as (
+    select 'query_payment', number,
+           case when dead_at > statement_timestamp()
+                then least(statement_timestamp() + %(query_payment_gap)s, dead_at + interval '1 minute')
+                else statement_timestamp() + %(day)s end
+      from payments_payment where status = 'PAYING'
+    union all
+    select 'send_refund', number, statement_timestamp() + %(send_refund_gap)s
+      from payments_refund where status = 'REFUNDING'
+    union all
+    select 'take_callback', id::text, statement_timestamp() + %(take_callback_gap)s
+      from payments_callback where taken_at is null
+    union all
+    select 'expire_order', number, greatest(expires_at, statement_timestamp()) + %(expire_order_gap)s
+      from orders_order where status = 'UNPAID'
+    union all  -- whether these two are needed stands in no row; they are about an order
+    select alarm.kind, alarm.subject,
+           statement_timestamp() + case alarm.kind when 'follow_up'
+                                        then %(follow_up_gap)s else %(mail_receipt_gap)s end
+      from shop_alarm alarm join orders_order placed on placed.number = alarm.subject
+     where alarm.kind in ('follow_up', 'mail_receipt')
+), watched as (
+    select kind, subject, due_by, alarm.id, alarm.due_at,
+           row_number() over (partition by kind, subject order by alarm.id) as nth
+      from unfinished full join shop_alarm alarm using (kind, subject)
+)
+select subject, case when kind <> all(%(kinds)s) then concat('has an alarm ', kind, ', which nobody handles')
+                     when due_by is null then concat('has an alarm ', kind, ', but it is finished or not there')
+                     when id is null then concat('is unfinished, but has no alarm ', kind)
+                     when nth > 1 then concat('has more than one alarm ', kind)
+                     else concat('has its alarm ', kind, ' at ', due_at, ', which is later than ', due_by) end
+  from watched
+ where kind <> all(%(kinds)s) or due_by is null or id is null or nth = 2 or due_at > due_by

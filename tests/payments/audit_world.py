@@ -1,0 +1,258 @@
+"""A shop that has seen everything and is right: one of each kind of order, receipt and refund, without any channel.
+
+Made through the product's own rooms. `unguarded` then lets a hand do what the database refuses.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any, TypeVar
+
+from django.db import connection, models
+from django.test import override_settings
+
+from orders.models import Order
+from orders.moves import close_order, lock_order, move_order
+from orders.statuses import CloseReason, OrderStatus
+from payments.callbacks import TAKE_CALLBACK
+from payments.channels.base import Outcome, PaymentReport, RefundReport
+from payments.models import Callback, Payment, Receipt, Refund
+from payments.refunding import ask_refund, reject_refund
+from payments.settling import settle_foreign_refund, settle_payment, settle_refund, settle_unmatched
+from shop.alarms import set_alarm
+from shop.events import record
+from shop.models import Event, Source
+from tests.factories import make_order, make_payment, make_product, report
+
+PRICE = 12900
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+M = TypeVar("M", bound=models.Model)
+TABLES = (
+    "orders_order",
+    "orders_product",
+    "payments_payment",
+    "payments_receipt",
+    "payments_refund",
+    "payments_callback",
+    "payments_case",
+)
+# Every CHECK and UNIQUE, and the unique indexes with a condition; primary keys stay.
+GUARDS = """
+select format('alter table %%s drop constraint %%I', conrelid::regclass, conname)
+  from pg_constraint where conrelid = any(%(tables)s::regclass[]) and contype in ('c', 'u')
+union all
+select format('drop index %%s', indexrelid::regclass) from pg_index
+ where indrelid = any(%(tables)s::regclass[]) and indisunique and indpred is not null
+union all
+select format('alter table %%s disable trigger user', name) from unnest(%(tables)s::text[]) name
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """The rows, by what they are."""
+
+    unpaid: Order
+    paying: Payment
+    closed: Order
+    ended: Payment  # of the closed order, without money
+    paid: Order  # some of its money went back; more is on its way, failed or was rejected
+    settled: Receipt
+    on_its_way: Refund
+    failed: Refund
+    rejected: Refund
+    console: Refund
+    surplus: Receipt  # of the same order, on its way back
+    late: Receipt  # of a closed order, back in full
+    mismatch: Receipt
+    unmatched: Receipt
+    refunded: Receipt  # of an order that is REFUNDED
+    shipped: Receipt  # of an order that was shipped before anybody asked to give all of it back
+    waiting: Callback
+    taken: Callback
+
+
+def build_world() -> World:
+    """Everything that can be right at once."""
+    make_product(sku="tea", stock=30)
+    unpaid, closed, paid = make_order(), make_order(), make_order()
+    ended, settled = make_payment(closed), pay(make_payment(paid))
+    settle(report(ended, Outcome.CLOSED))
+    close(closed)
+    world = World(
+        unpaid=unpaid,
+        paying=make_payment(unpaid),
+        closed=closed,
+        ended=ended,
+        paid=paid,
+        settled=settled,
+        on_its_way=ask(settled, 100),
+        failed=finish(ask(settled, 200), Outcome.REFUSED),
+        rejected=reject(ask(settled, 300, waits=True)),
+        console=refund_in_console(settled, 400),
+        surplus=pay(make_payment(paid)),
+        late=pay_late(),
+        mismatch=pay(make_payment(make_order()), amount_minor=PRICE - 1),
+        unmatched=pay_nobody(),
+        refunded=pay(make_payment(make_order())),
+        shipped=pay(make_payment(make_order())),
+        waiting=make_callback("waiting", taken_at=None),
+        taken=make_callback("taken", taken_at=NOON),
+    )
+    finish(ask(world.refunded, PRICE))
+    step(order_of(world.shipped), OrderStatus.SHIPPED)
+    ask(world.shipped, PRICE)
+    return world
+
+
+# ---- through the product's rooms ---------------------------------------------------------------------------------
+
+
+def settle(told: PaymentReport) -> None:
+    settle_payment(told, channel="wechat", source=Source.QUERY)
+
+
+def pay(payment: Payment, **changed: Any) -> Receipt:
+    told = report(payment, paid_at=NOON, **changed)
+    settle(told)
+    return Receipt.objects.get(channel_number=told.channel_number)
+
+
+def pay_late() -> Receipt:
+    order = make_order()
+    payment = make_payment(order)
+    settle(report(payment, Outcome.CLOSED))
+    close(order)
+    receipt = pay(payment)
+    finish(receipt.refunds.get())
+    return receipt
+
+
+def pay_nobody() -> Receipt:
+    told = PaymentReport(
+        outcome=Outcome.SUCCEEDED,
+        number="NOBODYSNUMBER",
+        channel_number="4200NOBODY",
+        amount_minor=500,
+        currency="CNY",
+        paid_at=NOON,
+    )
+    settle_unmatched(told, channel="wechat", source=Source.CALLBACK)
+    return Receipt.objects.get(number=told.number)
+
+
+def close(order: Order) -> None:
+    record([close_order(lock_order(order.number), CloseReason.CANCELLED, source=Source.SHOPPER)])
+
+
+def ask(receipt: Receipt, amount: int, *, waits: bool = False) -> Refund:
+    with override_settings(REFUND_APPROVAL_ABOVE=0 if waits else PRICE):
+        return ask_refund(receipt.channel_number, amount=amount, reason="size", actor="anna")
+
+
+def finish(refund: Refund, outcome: Outcome = Outcome.SUCCEEDED) -> Refund:
+    told = RefundReport(
+        outcome=outcome,
+        number=refund.number,
+        channel_number=f"503{refund.pk:026}",
+        payment_number=refund.receipt.number,
+        amount_minor=refund.amount,
+    )
+    settle_refund(told, channel="wechat", source=Source.QUERY)
+    refund.refresh_from_db()
+    return refund
+
+
+def reject(refund: Refund) -> Refund:
+    return reject_refund(refund.number, actor="li", reason="no")
+
+
+def refund_in_console(receipt: Receipt, amount: int) -> Refund:
+    told = RefundReport(
+        outcome=Outcome.SUCCEEDED,
+        number="1900000000000000000000000001",
+        channel_number="50300000000000000000000000001",
+        payment_number=receipt.number,
+        amount_minor=amount,
+    )
+    settle_foreign_refund(told, channel="wechat", source=Source.CALLBACK)
+    return Refund.objects.get(number=told.number)
+
+
+def make_callback(message_id: str, *, taken_at: datetime | None) -> Callback:
+    kept = Callback.objects.create(
+        channel="wechat",
+        message_id=message_id,
+        kind="TRANSACTION.SUCCESS",
+        number="NOBODYSNUMBER",
+        body=b"{}",
+        report={},
+        taken_at=taken_at,
+    )
+    if taken_at is None:
+        set_alarm(TAKE_CALLBACK, str(kept.pk))
+    return kept
+
+
+def order_of(receipt: Receipt) -> Order:
+    return Order.objects.get(receipts=receipt)
+
+
+def payment_of(receipt: Receipt) -> Payment:
+    return Payment.objects.get(receipts=receipt)
+
+
+def step(order: Order, to: OrderStatus) -> None:
+    record([move_order(lock_order(order.number), to, source=Source.STAFF)])
+
+
+# ---- by hand -----------------------------------------------------------------------------------------------------
+
+
+def unguarded() -> None:
+    """From now on the database refuses nothing about these tables. To be rolled back."""
+    with connection.cursor() as cursor:
+        cursor.execute("set constraints all immediate")
+        cursor.execute(GUARDS, {"tables": list(TABLES)})
+        cursor.execute(";".join(statement for (statement,) in cursor.fetchall()))
+
+
+def run(statement: str, **values: Any) -> None:
+    """One statement by hand, after the checks that wait for a commit."""
+    with connection.cursor() as cursor:
+        cursor.execute("set constraints all immediate")
+        cursor.execute(statement, values or None)
+
+
+def change(row: M, **columns: Any) -> None:
+    """Write columns behind everybody's back."""
+    type(row)._default_manager.filter(pk=row.pk).update(**columns)
+
+
+def copy(row: M, **columns: Any) -> M:
+    """One more row like this, but for the columns."""
+    double = type(row)._default_manager.get(pk=row.pk)
+    double.pk = None
+    double._state.adding = True
+    for name, value in columns.items():
+        setattr(double, name, value)
+    double.save(force_insert=True)
+    return double
+
+
+def tell(row: Order | Payment | Refund, *path: str) -> None:
+    """Add events that go down the path."""
+    kind = type(row).__name__.lower()
+    for before, after in pairwise(path):
+        Event.objects.create(
+            subject_kind=kind, subject=row.number, from_status=before, to_status=after, source=Source.STAFF
+        )
+
+
+def forget(row: Order | Payment | Refund, to_status: str) -> None:
+    """Remove the event that led to a status, past the guard of history."""
+    kind = type(row).__name__.lower()
+    with connection.cursor() as cursor:
+        cursor.execute("alter table shop_event disable trigger user")
+        Event.objects.filter(subject_kind=kind, subject=row.number, to_status=to_status).delete()
+        cursor.execute("alter table shop_event enable trigger user")
