@@ -150,7 +150,7 @@ class ClusterKeeper:
             self._restart("it runs no tasks")
         if time.monotonic() >= self.next_canary:
             self.next_canary = time.monotonic() + CANARY_EVERY_S
-            async_task("shop.beats.beat_of_cluster")
+            async_task(beats.CANARY)
 
     def end(self, *, grace_s: float = STOP_GRACE_S) -> None:
         """End the cluster and let another copy of watch have the lock."""

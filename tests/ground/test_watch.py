@@ -19,6 +19,7 @@ from shop.models import Alarm, Heartbeat
 from shop.watch import ClusterKeeper, Watch
 from tests.factories import make_order
 from tests.programs import is_alive, running
+from tests.soak.parts import what_it_waits_for
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -87,6 +88,19 @@ def test_cluster_that_is_killed_is_started_again(sandbox, log):
         os.kill(before, signal.SIGKILL)
         wait_until(lambda: clusters_of(watch) not in ([], [before]), within_s=30)
         wait_until(lambda: not any(map(is_alive, below)))
+
+
+def test_cluster_whose_monitor_is_killed_is_started_again(sandbox, log):
+    """Its successor waits for ever for a lock that the dead one held; the workers look well."""
+    with running("watch", log=log) as watch:
+        wait_until(cluster_works, within_s=30)
+        [before] = clusters_of(watch)
+        [sentinel] = psutil.Process(before).children()
+        _, _, monitor, _ = sorted(sentinel.children(), key=lambda member: member.pid)
+        wait_until(lambda: (wait := what_it_waits_for(monitor.pid)) == "" or "pipe" in wait)
+        monitor.kill()
+        wait_until(lambda: clusters_of(watch) not in ([], [before]), within_s=30)
+        wait_until(cluster_works, within_s=30)
 
 
 def test_killed_watch_takes_its_cluster_with_it_and_another_takes_over(sandbox, log):

@@ -1,0 +1,200 @@
+"""What came of a run: promises to clients that were broken, the audit's findings, and the figures to print."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from math import ceil
+from typing import Any
+
+from tests.soak.client import Deed, Ending
+from tests.soak.installation import Installation
+
+QUICK_S = 30.0
+PASSED, VIOLATED, UNKNOWN = 0, 1, 2
+
+DETECTED = """
+select r.channel_number, p.created_at, e.at, e.source
+  from payments_receipt r join payments_payment p on p.id = r.payment_id join orders_order o on o.id = r.order_id
+  join lateral (select at, source from shop_event
+                 where subject_kind = 'order' and subject = o.number and to_status = 'READY_FOR_SHIPMENT'
+                 order by id limit 1) e on true
+ where r.receipt_class = 'settled'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One settled payment. Seconds from applying to paying, and from there to READY_FOR_SHIPMENT; who brought the news."""
+
+    payment: str
+    paid_after_s: float
+    took_s: float
+    source: str
+
+
+@dataclass
+class Outcome:
+    """A run in figures. `missing` are the kinds of faults that never struck."""
+
+    orders: int
+    statuses: Counter[str]
+    receipts: Counter[str]
+    endings: Counter[Ending]
+    detections: list[Detection]
+    violations: list[str]
+    faults: Counter[str] = field(default_factory=Counter)
+    missing: list[str] = field(default_factory=list)
+
+    @property
+    def paid(self) -> int:
+        """Orders that were settled, whatever became of them afterwards."""
+        return self.receipts["settled"]
+
+    @property
+    def recovered(self) -> int:
+        """Orders whose payment no callback told us of."""
+        return sum(found.source != "CALLBACK" for found in self.detections)
+
+    @property
+    def exit_status(self) -> int:
+        """A run that tried too little is *unknown*, not passed."""
+        if self.violations:
+            return VIOLATED
+        return UNKNOWN if self.missing or self.paid * 2 < self.orders else PASSED
+
+
+def judge(
+    installation: Installation, deeds: Sequence[Deed], *, faults: Counter[str], wanted: Iterable[str]
+) -> Outcome:
+    """Look at everything after a run has come to rest."""
+    trades = installation.trades()
+    [(orders,)] = installation.ask("select count(*) from orders_order")
+    return Outcome(
+        orders=orders,
+        statuses=Counter(dict(installation.ask("select status, count(*) from orders_order group by 1"))),
+        receipts=Counter(
+            dict(installation.ask("select receipt_class, count(*) from payments_receipt group by 1"))
+        ),
+        endings=Counter(deed.ending for deed in deeds),
+        detections=read_detections(installation, trades),
+        violations=[*installation.audit(), *find_broken_promises(installation, deeds, trades)],
+        faults=faults,
+        missing=[kind for kind in wanted if not faults[kind]],
+    )
+
+
+# ---- what clients were told ------------------------------------------------------------------------------------------
+
+
+def find_broken_promises(
+    installation: Installation, deeds: Sequence[Deed], trades: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """What a client was told exists, exists; what was refused does not; an unknown ending may go either way."""
+    placed = defaultdict(list)
+    for number, email in installation.ask("select number, email from orders_order"):
+        placed[email].append(number)
+    payments = {number for (number,) in installation.ask("select number from payments_payment")}
+    reached = set(installation.ask("select subject, to_status from shop_event where subject_kind = 'order'"))
+    paid = {trade["out_trade_no"] for trade in trades if trade["status"] == "PAID"}
+    return [
+        f"client {deed.who} {deed.what} {deed.ending} {deed.code}: {broken}"
+        for deed in deeds
+        if (broken := _find_broken(deed, placed[deed.who], payments, reached, paid))
+    ]
+
+
+def _find_broken(
+    deed: Deed, placed: list[str], payments: set[str], reached: set[tuple[str, str]], paid: set[str]
+) -> str:
+    """Why the client was told something untrue; empty when it was not."""
+    is_ok = deed.ending is Ending.OK
+    if deed.what == "place":
+        return _find_broken_order(deed, placed)
+    if deed.what == "apply" and is_ok and deed.subject not in payments:
+        return f"there is no payment {deed.subject}"
+    if deed.what == "cancel" and is_ok and (deed.subject, "CLOSED") not in reached:
+        return f"{deed.subject} was never closed"
+    if deed.what == "pay" and is_ok and deed.subject not in paid:
+        return f"the channel does not know that {deed.subject} was paid"
+    if deed.code == "order_paid" and (deed.subject, "READY_FOR_SHIPMENT") not in reached:
+        return f"{deed.subject} was never paid"
+    told = deed.what.removeprefix("told ")
+    if told != deed.what and is_ok and (deed.subject, told) not in reached:
+        return f"{deed.subject} was never {told}"
+    return ""
+
+
+def _find_broken_order(deed: Deed, placed: list[str]) -> str:
+    if deed.ending is Ending.OK and placed != [deed.subject]:
+        return f"told {deed.subject}, there are {placed}"
+    most = 0 if deed.ending is Ending.REFUSED else 1
+    return f"there are {placed}" if len(placed) > most else ""
+
+
+# ---- time to detect --------------------------------------------------------------------------------------------------
+
+
+def read_detections(installation: Installation, trades: Iterable[Mapping[str, Any]]) -> list[Detection]:
+    """One for each settled order, timed from the channel's own moment of payment."""
+    paid = {
+        trade["channel_number"]: (trade["out_trade_no"], datetime.fromisoformat(trade["paid_at"]))
+        for trade in trades
+        if trade["paid_at"]
+    }
+    found = []
+    for channel_number, applied_at, at, source in installation.ask(DETECTED):
+        if channel_number in paid:  # one that is not is the audit's to tell
+            number, paid_at = paid[channel_number]
+            after_s, took_s = (paid_at - applied_at).total_seconds(), (at - paid_at).total_seconds()
+            found.append(Detection(number, after_s, took_s, source))
+    return found
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest of the values that `share` of them do not exceed; nan of none."""
+    ordered = sorted(values)
+    return ordered[max(0, ceil(len(ordered) * share) - 1)] if ordered else float("nan")
+
+
+# ---- in words --------------------------------------------------------------------------------------------------------
+
+SHOWN = 30
+
+
+def describe(outcome: Outcome, *, title: str) -> str:
+    """One block for people."""
+    receipts, endings = outcome.receipts, outcome.endings
+    struck = ", ".join(f"{kind} {count}" for kind, count in sorted(outcome.faults.items()))
+    paid, statuses = f"paid {outcome.paid}", outcome.statuses
+    lines = [
+        title,
+        f"orders     {outcome.orders}: {paid}, closed {statuses['CLOSED']}, waiting {statuses['UNPAID']}",
+        f"besides    surplus {receipts['surplus']}, late {receipts['late']}",
+        f"clients    {endings.total()} deeds: " + ", ".join(f"{end} {endings[end]}" for end in Ending),
+        f"faults     {outcome.faults.total()}: {struck or 'none'}",
+        f"recovered  {outcome.recovered} paid orders without a callback",
+        *describe_detections(outcome.detections),
+        f"violations {len(outcome.violations)}",
+        *(f"  {violation}" for violation in outcome.violations[:SHOWN]),
+    ]
+    if outcome.missing:
+        lines.append(f"never fired: {', '.join(outcome.missing)}")
+    lines.append({PASSED: "passed", VIOLATED: "VIOLATED", UNKNOWN: "unknown"}[outcome.exit_status])
+    return "\n".join(lines)
+
+
+def describe_detections(detections: Sequence[Detection]) -> list[str]:
+    """Seconds from paid at the channel to READY_FOR_SHIPMENT."""
+    quick = [found.took_s for found in detections if found.paid_after_s <= QUICK_S]
+    later = [found.took_s for found in detections if found.paid_after_s > QUICK_S]
+    return [
+        "detected   seconds from paid at the channel to READY_FOR_SHIPMENT",
+        describe_times(f"paid within {QUICK_S:.0f} s of applying", quick),
+        describe_times("paid later", later),
+    ]
+
+
+def describe_times(what: str, took_s: Sequence[float]) -> str:
+    median, p99, most = (percentile(took_s, share) for share in (0.5, 0.99, 1.0))
+    return f"  {what:<32} n {len(took_s):>6}  median {median:7.2f}  p99 {p99:7.2f}  max {most:7.2f}"
