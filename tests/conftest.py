@@ -9,6 +9,7 @@ from django.conf import settings as shop_settings
 from pytest_django.live_server_helper import LiveServer
 
 from shop import embedded
+from tests.redis_states import redis_state as redis_state
 from tests.sandbox_process import SandboxProcess, start_sandbox
 
 embedded.ensure_started_for(shop_settings)

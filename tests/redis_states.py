@@ -1,7 +1,6 @@
 """Redis as tests of flows and races must bear it: up, frozen (it takes connections and answers nothing) and absent.
 
-A module runs all of its tests in the three states with `pytestmark = pytest.mark.usefixtures("redis_state")`, one test
-with the same mark or by naming the fixture, which is the state's name.
+A test, or a whole module by its `pytestmark`, runs in the three of them with the mark `whatever_redis_does`.
 """
 
 import socket
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 STATES = ("up", "frozen", "absent")
+whatever_redis_does = pytest.mark.usefixtures("redis_state")
 
 
 def listen_and_be_silent() -> socket.socket:

@@ -9,6 +9,7 @@ import requests
 from orders.models import Order, Product
 from payments.models import Payment
 from tests.factories import make_product
+from tests.redis_states import whatever_redis_does
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -83,6 +84,7 @@ def test_placed_order_is_answered_with_its_token_and_where_to_pay(api, settings)
     assert order["pay_url"] == f"{settings.PUBLIC_URL}/orders/{order['number']}/pay/"
 
 
+@whatever_redis_does
 def test_order_is_paid_through_the_api(api, sandbox):
     number = api.place()["number"]
     applied = api.apply(number)
@@ -97,6 +99,7 @@ def test_order_is_paid_through_the_api(api, sandbox):
     assert order["payments"][0]["action"] is None
 
 
+@whatever_redis_does
 def test_applying_again_is_200_with_the_same_payment(api, sandbox):
     number = api.place()["number"]
     first, second = api.apply(number), api.apply(number)
@@ -104,6 +107,7 @@ def test_applying_again_is_200_with_the_same_payment(api, sandbox):
     assert first.json() == second.json()
 
 
+@whatever_redis_does
 def test_status_waits_no_longer_than_asked(api):
     number = api.place()["number"]
     version = api.call("GET", f"orders/{number}/status").json()["version"]
@@ -112,6 +116,7 @@ def test_status_waits_no_longer_than_asked(api):
     assert 0.9 < answer.elapsed.total_seconds() < 5
 
 
+@whatever_redis_does
 def test_asking_the_channel_finds_a_payment_and_is_limited(api, sandbox):
     sandbox.set_faults({"notify": {"drop": 1.0}})
     payment = api.apply(api.place()["number"]).json()
@@ -122,6 +127,7 @@ def test_asking_the_channel_finds_a_payment_and_is_limited(api, sandbox):
     assert int(again.headers["Retry-After"]) >= 1
 
 
+@whatever_redis_does
 def test_cancelled_order_is_closed_and_takes_no_payment(api, sandbox):
     number = api.place()["number"]
     assert api.call("POST", f"orders/{number}/cancel").json()["status"] == "CLOSED"

@@ -14,6 +14,7 @@ from payments.channels.wire import CallInsideTransaction
 from payments.models import Callback, Payment
 from tests.factories import make_order
 from tests.flows.test_api import CONTACT, Api, problem
+from tests.redis_states import whatever_redis_does
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -80,16 +81,7 @@ def test_shop_that_cannot_write_acknowledges_no_callback_and_takes_no_order(sand
     assert problem(Api(live_server.url).call("POST", "orders", body)) == (503, "busy")
 
 
-def test_sales_go_on_without_redis(sandbox, live_server, settings):
-    settings.CACHES = settings.CACHES | {
-        "default": settings.CACHES["default"] | {"LOCATION": "redis://127.0.0.1:9/0"}
-    }
-    api = Api(live_server.url)
-    number = api.place()["number"]
-    sandbox.pay(api.apply(number).json()["number"])
-    wait_until(lambda: api.call("GET", f"orders/{number}").json()["status"] == "READY_FOR_SHIPMENT")
-
-
+@whatever_redis_does
 def test_browsers_that_apply_at_once_get_one_payment_and_the_same_qr_by_one_call(
     sandbox, live_server, caplog
 ):

@@ -29,7 +29,7 @@ from shop.models import Alarm, Event
 from tests.factories import make_order
 from tests.flows.test_api import Api, problem
 from tests.payments.channels.raw_server import Peer, RawServer
-from tests.redis_states import redis_state  # noqa: F401 - a fixture
+from tests.redis_states import whatever_redis_does
 from tests.sandbox_process import SandboxProcess
 from tests.waiting import wait_until
 
@@ -522,7 +522,7 @@ def test_message_with_a_broken_header_is_refused(header, impostor, payment):
     assert not Callback.objects.exists()
 
 
-@pytest.mark.usefixtures("redis_state")
+@whatever_redis_does
 @pytest.mark.parametrize("notify", [{"forge": 1.0}, {"tamper": 1.0}], ids=["forged", "tampered"])
 def test_refused_message_changes_nothing_and_the_genuine_one_settles(notify, sandbox, payment):
     sandbox.set_faults({"notify": notify})

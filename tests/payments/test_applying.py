@@ -21,6 +21,7 @@ from payments.querying import query_payment
 from payments.statuses import PaymentStatus
 from shop.models import Alarm, Source
 from tests.factories import make_order, steps
+from tests.redis_states import whatever_redis_does
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -74,6 +75,7 @@ def test_applying_again_gives_the_same_qr_without_asking_the_channel(sandbox):
     assert again.payment.action == first.payment.action
 
 
+@whatever_redis_does
 def test_fifty_applies_at_once_make_one_live_payment_with_one_qr(sandbox):
     order = make_order()
 
@@ -246,6 +248,7 @@ def test_time_to_wait_is_measured_by_the_database_and_not_ended_by_a_query(sandb
     assert offered == [False, True]
 
 
+@whatever_redis_does
 def test_while_somebody_creates_the_others_wait_for_the_same_action(sandbox):
     order = make_order()
     sandbox.set_faults({"api": {"slow_s": 0.7}, "operations": ["create"]})

@@ -17,6 +17,7 @@ from payments.statuses import ReceiptClass, RefundStatus
 from shop.events import record
 from shop.models import Alarm, Event, Source
 from tests.factories import make_order, make_payment, report, steps
+from tests.redis_states import whatever_redis_does
 
 pytestmark = pytest.mark.django_db
 PRICE = 12900
@@ -284,6 +285,7 @@ def test_word_of_success_about_a_refund_that_nobody_sent_is_a_case(payment, sett
 
 
 @pytest.mark.django_db(transaction=True)
+@whatever_redis_does
 def test_two_people_who_refund_the_same_money_give_it_back_once(payment):
     def try_it(_: int) -> bool:
         try:

@@ -25,6 +25,7 @@ from payments.statuses import PaymentStatus, ReceiptClass, RefundStatus
 from shop.alarms import claim_due, handle, handle_now
 from shop.models import Alarm, Source
 from tests.factories import make_order, make_payment, steps
+from tests.redis_states import whatever_redis_does
 from tests.sandbox.merchant import Received, Shop
 from tests.waiting import wait_until
 
@@ -74,6 +75,7 @@ def test_acknowledged_callback_is_not_sent_again(sandbox, payment):
     assert [(each["status"], each["acknowledged"]) for each in tries] == [(204, True)]
 
 
+@whatever_redis_does
 def test_the_same_callback_five_times_at_once_is_one_event(sandbox, payment):
     dup = {"channel": "wechat", "operation": "notify", "when": "before", "what": "dup", "value": 5}
     sandbox.set_faults({"script": [dup]})

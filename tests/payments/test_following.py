@@ -12,6 +12,7 @@ from payments.settling import settle_payment
 from shop.alarms import handle_now
 from shop.models import Alarm, Source
 from tests.factories import by_hand, make_order, make_payment, report
+from tests.redis_states import whatever_redis_does
 
 pytestmark = pytest.mark.django_db
 
@@ -27,6 +28,7 @@ def test_an_unpaid_and_a_settled_order_agree():
     assert agrees(settle(make_order()))
 
 
+@whatever_redis_does
 def test_follow_up_of_a_settled_order_is_finished_without_a_case():
     order = settle(make_order())
     handle_now("follow_up", order.number)
