@@ -7,7 +7,7 @@ It never changes anything. Not asked, because their tables do not exist: I9 (ide
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from json import dumps
 from pathlib import Path
@@ -199,8 +199,10 @@ def _moment(row: Mapping[str, Any], name: str, place: str) -> datetime:
     value = row.get(name)
     try:
         moment = datetime.fromisoformat(value if isinstance(value, str) else "")
-    except ValueError as error:
+        if moment.tzinfo is None:
+            raise BadTrades(f"{place}.{name} has no offset.")
+        return moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        if isinstance(error, BadTrades):
+            raise
         raise BadTrades(f"{place}.{name} is not a time.") from error
-    if moment.tzinfo is None:
-        raise BadTrades(f"{place}.{name} has no offset.")
-    return moment

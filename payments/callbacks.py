@@ -10,6 +10,7 @@ from enum import Enum, auto
 import structlog
 from django.conf import settings
 from django.db.models import Exists, OuterRef, QuerySet, Subquery
+from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Now
 
 from payments.cases import close_cases, open_case
@@ -98,12 +99,22 @@ def replay_callback(pk: int) -> bool:
 
 @transactional
 def take_late_matches() -> int:
-    """Take those messages again that named no payment of ours when they came, but do now. Returns how many.
+    """Take those messages again that named nothing of ours when they came, but do now. Returns how many.
 
     A payment appears after its message where the database was restored from a copy.
     """
+    taken = Callback.objects.filter(payment__isnull=True, taken_at__isnull=False)
     ours = Payment.objects.filter(number=OuterRef("number"), channel=OuterRef("channel"))
-    waiting = Callback.objects.filter(Exists(ours), payment__isnull=True, taken_at__isnull=False)
+    # A refund's message names its payment inside, so only those are looked into that a person has been told of.
+    told = Case.objects.filter(
+        kind=Case.Kind.UNMATCHED, subject=OuterRef("message_id"), resolved_at__isnull=True
+    )
+    received = Receipt.objects.filter(
+        channel=OuterRef("channel"), number=KeyTextTransform("payment_number", OuterRef("report"))
+    )
+    waiting = taken.filter(Exists(ours)) | taken.filter(
+        Exists(told), Exists(received), report__about="refund"
+    )
     found = list(
         waiting.select_for_update(skip_locked=True, of=("self",)).values_list("pk", flat=True)[:BATCH]
     )
@@ -242,6 +253,8 @@ def _find_home(kept: Callback, report: Report) -> Home:
         return Home.LATER
     if isinstance(report, RefundReport) and report.outcome is Outcome.SUCCEEDED:
         return _find_home_of_refund(kept, report)
+    if isinstance(report, RefundReport) and report.outcome in (Outcome.CLOSED, Outcome.REFUSED):
+        return Home.NOBODYS  # somebody else's refund, and no money moved
     _open_case(kept)
     return Home.NOBODYS
 

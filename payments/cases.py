@@ -26,8 +26,10 @@ DEADLINES: dict[Case.Kind, timedelta] = {
     Case.Kind.UNMATCHED: timedelta(hours=24),
     Case.Kind.UNANSWERED: timedelta(hours=24),
     Case.Kind.REFUND: timedelta(hours=24),
+    Case.Kind.APPROVAL: timedelta(hours=24),
     Case.Kind.DISAGREES: timedelta(hours=4),
     Case.Kind.CONSOLE_REFUND: timedelta(hours=24),
+    Case.Kind.MAIL: timedelta(hours=24),
     Case.Kind.NO_ALARM: timedelta(hours=4),
     Case.Kind.FAILING: timedelta(hours=4),
 }
@@ -53,7 +55,7 @@ def open_case(kind: Case.Kind, subject: str, *, order: Order | None, evidence: M
 def close_cases(kind: Case.Kind, subject: str, *, resolution: str) -> None:
     """What a case asked has been answered without a person. Joins the caller's transaction."""
     open_ones = Case.objects.filter(kind=kind, subject=subject, resolved_at__isnull=True)
-    open_ones.update(resolved_at=Now(), resolution=resolution)
+    open_ones.update(resolved_at=Now(), resolution=resolution[:300])
 
 
 def list_open_cases() -> QuerySet[Case]:

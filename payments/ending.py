@@ -64,7 +64,7 @@ def _is_due(number: str) -> bool:
     if order.expires_at > order.now:
         set_alarm(EXPIRE_ORDER, number, at=order.expires_at)
         return False
-    return True
+    return not has_open_mismatch(order)  # a person decides first; the alarm comes again
 
 
 def _end(number: str, reason: CloseReason, *, source: Source, actor: str) -> None:

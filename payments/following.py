@@ -11,9 +11,9 @@ from payments.channels.registry import get_channel
 from payments.mailing import promise_mail
 from payments.models import Case, Payment
 from payments.querying import close_payment
-from payments.settling import FOLLOW_UP, has_settled_receipt, settle_again
+from payments.settling import has_settled_receipt, settle_again
 from payments.statuses import PaymentStatus
-from shop.alarms import Claim, remove_alarms
+from shop.alarms import Claim, finish
 from shop.bell import ring
 from shop.transactions import transactional
 
@@ -22,7 +22,7 @@ def follow_up_by_alarm(claim: Claim) -> None:
     """Finish what the settlement of the claim's order began."""
     ring(claim.subject)
     _close_other_attempts(claim.subject)
-    _check(claim.subject)
+    _check(claim)
 
 
 def _close_other_attempts(number: str) -> None:
@@ -34,7 +34,8 @@ def _close_other_attempts(number: str) -> None:
 
 
 @transactional
-def _check(number: str) -> None:
+def _check(claim: Claim) -> None:
+    number = claim.subject
     order = Order.objects.select_for_update().get(number=number)
     if not agrees(order):
         settle_again(number)
@@ -45,7 +46,7 @@ def _check(number: str) -> None:
         evidence = {"status": order.status, "receipts": list(order.receipts.values_list("pk", flat=True))}
         open_case(Case.Kind.DISAGREES, number, order=order, evidence=evidence)
     promise_mail(number)
-    remove_alarms([FOLLOW_UP], number)
+    finish(claim)  # unless another settlement has begun meanwhile
 
 
 def agrees(order: Order) -> bool:

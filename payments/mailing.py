@@ -3,6 +3,7 @@
 A crash between sending and writing it down sends the mail twice, under the same Message-ID.
 """
 
+from smtplib import SMTPRecipientsRefused
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -13,8 +14,10 @@ from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 
 from orders.access import token_of
+from orders.statuses import OrderStatus
+from payments.cases import open_case
 from payments.channels.registry import title_of
-from payments.models import Receipt
+from payments.models import Case, Receipt
 from payments.statuses import ReceiptClass
 from shop.alarms import Claim, remove_alarms, send_message, set_alarm
 from shop.mail import send_mail
@@ -25,6 +28,7 @@ log = structlog.get_logger("nodrop.mailing")
 MAIL_RECEIPT = "mail_receipt"
 # The message does it at once; this is for when there is no cluster to do it.
 MAIL_S = 10
+PERMANENT = 500
 
 
 def promise_mail(order_number: str) -> None:
@@ -38,9 +42,24 @@ def promise_mail(order_number: str) -> None:
 def mail_by_alarm(claim: Claim) -> None:
     """Send the mail of the claim's order, unless it has gone."""
     receipt = _unmailed(claim.subject)
-    if receipt is not None:
-        _mail(receipt)
+    if receipt is not None and receipt.order is not None and receipt.order.status != OrderStatus.REFUNDED:
+        try:
+            _mail(receipt)
+        except SMTPRecipientsRefused as error:
+            if not _is_final(error):
+                raise
+            _give_up(receipt)
     _mark_mailed(claim.subject)
+
+
+def _is_final(error: SMTPRecipientsRefused) -> bool:
+    """Whether the mail server says that there is no such address, and not that it is busy (RFC 5321, 4.2.1: 5yz)."""
+    return all(code >= PERMANENT for code, _ in error.recipients.values())
+
+
+def _give_up(receipt: Receipt) -> None:
+    order = receipt.order
+    open_case(Case.Kind.MAIL, order.number if order else "", order=order, evidence={"receipt": receipt.pk})
 
 
 def _unmailed(order_number: str) -> Receipt | None:

@@ -107,7 +107,7 @@ class Receipt(models.Model):
     currency = models.CharField(max_length=3, help_text="as reported")
     source = models.CharField(max_length=10, choices=Source.choices)
     paid_at = models.DateTimeField(null=True, blank=True, help_text="as reported")
-    # When the shopper was sent a mail about it.
+    # When the shopper was sent a mail about it, or nobody is any more: the address was refused, the money went back.
     mailed_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
 
@@ -130,6 +130,14 @@ class Receipt(models.Model):
                 | Q(payment__isnull=False, order__isnull=False) & ~Q(receipt_class=ReceiptClass.UNMATCHED),
                 name="unmatched_receipt_has_no_payment",
             ),
+        ]
+
+        indexes = [
+            models.Index(
+                fields=["order"],
+                condition=Q(receipt_class=ReceiptClass.SETTLED, mailed_at__isnull=True),
+                name="receipt_to_be_mailed",
+            )
         ]
 
     def __str__(self) -> str:
@@ -157,12 +165,14 @@ class Refund(models.Model):
     amount = models.PositiveBigIntegerField(help_text="minor units")
     reason = models.CharField(max_length=80)
     # Who asked and who agreed, where people did: never the same person.
-    asked_by = models.CharField(max_length=150, blank=True)
-    approved_by = models.CharField(max_length=150, blank=True)
+    asked_by = models.CharField(max_length=150, blank=True, db_default="")
+    approved_by = models.CharField(max_length=150, blank=True, db_default="")
     channel_number = models.CharField(max_length=64, blank=True)
     # Set before the first call: from then on the channel is asked before anything is sent again.
     sent_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
+    # The database's clock, where the query that read the row asked for it.
+    now: datetime
 
     class Meta:
         ordering = ["id"]
@@ -232,8 +242,10 @@ class Case(models.Model):
         UNMATCHED = "unmatched", "Money for no payment of ours"
         UNANSWERED = "unanswered", "The channel gave no answer until the last query"
         REFUND = "refund", "A refund needs a person"
+        APPROVAL = "approval", "A refund waits for a second person"
         DISAGREES = "disagrees", "Order and receipts do not agree"
         CONSOLE_REFUND = "console_refund", "Refunded in the channel's own console"
+        MAIL = "mail", "A receipt cannot be delivered to the address"
         NO_ALARM = "no_alarm", "Something unfinished had no alarm"
         FAILING = "failing", "An alarm fails again and again"
 

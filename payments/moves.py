@@ -27,6 +27,7 @@ from payments.statuses import (
 from shop.alarms import remove_alarms, send_message, set_alarm
 from shop.events import Change, record
 from shop.models import Source
+from shop.transactions import TryAgain
 
 QUERY_PAYMENT = "query_payment"
 SEND_REFUND = "send_refund"
@@ -128,10 +129,16 @@ def find_receipt(**which: Any) -> Receipt | None:
 
 
 def lock_receipt(pk: int) -> tuple[LockedOrder | None, Receipt]:
-    """Lock the receipt's order, if it has one, then the receipt. Must be inside a transaction."""
+    """Lock the receipt's order, if it has one, then the receipt. Must be inside a transaction.
+
+    Raises TryAgain when the receipt has found its order meanwhile.
+    """
     order_number = Receipt.objects.values_list("order__number", flat=True).get(pk=pk)
     order = lock_order(order_number) if order_number else None
-    return order, Receipt.objects.select_for_update(of=("self",)).select_related("order").get(pk=pk)
+    receipt = Receipt.objects.select_for_update(of=("self",)).select_related("order").get(pk=pk)
+    if receipt.order_id != (order.pk if order else None):
+        raise TryAgain
+    return order, receipt
 
 
 def refundable_minor(receipt: Receipt) -> int:

@@ -4,14 +4,19 @@ The amount is promised under the order's lock before anything is sent, and the n
 asked before anything is sent again; it never makes a second number for a refund that is not final.
 """
 
+from collections import defaultdict
+from datetime import timedelta
+
 import structlog
 from django.conf import settings
+from django.db.models import Sum
 from django.db.models.functions import Now
 
-from payments.channels.base import Outcome, RefundReport, RefundRequest, Refused, Unreachable
+from payments.cases import close_cases, open_case
+from payments.channels.base import Impossible, Outcome, RefundReport, RefundRequest, Refused, Unreachable
 from payments.channels.registry import get_channel
 from payments.errors import OverRefund, OwnApproval, PaymentNotFound, RefundIsDecided
-from payments.models import Payment, Receipt, Refund
+from payments.models import Case, Payment, Receipt, Refund
 from payments.moves import (
     SEND_REFUND,
     find_receipt,
@@ -21,14 +26,18 @@ from payments.moves import (
     open_refund,
     start_refund,
 )
-from payments.settling import Settled, settle_refund
-from payments.statuses import RefundStatus
+from payments.settling import Settled, give_back, settle_refund
+from payments.statuses import RESERVING, ReceiptClass, RefundStatus
 from shop.alarms import Claim, remove_alarms
+from shop.clock import WITH_NOW
 from shop.events import record
 from shop.models import Source
 from shop.transactions import transactional
 
 log = structlog.get_logger("nodrop.refunding")
+
+# A refund that has not ended for so long is a case: banks may take some days over one, silence is another matter.
+TOLD_AFTER = defaultdict(lambda: timedelta(hours=2), {Outcome.OPEN: timedelta(days=7)})
 
 
 def ask_refund(number: str, *, amount: int, reason: str, actor: str, source: Source = Source.STAFF) -> Refund:
@@ -45,16 +54,26 @@ def ask_refund(number: str, *, amount: int, reason: str, actor: str, source: Sou
 
 @transactional
 def _ask_refund(receipt: Receipt, *, amount: int, reason: str, actor: str, source: Source) -> Refund:
-    _, locked = lock_receipt(receipt.pk)
-    return open_refund(
+    order, locked = lock_receipt(receipt.pk)
+    refund = open_refund(
         locked,
         kind=Refund.Kind.ASKED,
         amount=amount,
         reason=reason,
         source=source,
         actor=actor,
-        needs_approval=amount > settings.REFUND_APPROVAL_ABOVE,
+        needs_approval=amount + _unapproved_minor(locked) > settings.REFUND_APPROVAL_ABOVE,
     )
+    if refund.status == RefundStatus.PENDING_APPROVAL:
+        open_case(Case.Kind.APPROVAL, refund.number, order=order, evidence={"amount": amount, "by": actor})
+    return refund
+
+
+def _unapproved_minor(receipt: Receipt) -> int:
+    """What single people have promised of the receipt so far: a large refund in small parts is a large one."""
+    alone = receipt.refunds.filter(kind=Refund.Kind.ASKED, approved_by="", status__in=RESERVING)
+    total: int | None = alone.aggregate(sum=Sum("amount"))["sum"]
+    return total or 0
 
 
 def _find_receipt(number: str) -> Receipt | None:
@@ -74,6 +93,7 @@ def approve_refund(number: str, *, actor: str) -> Refund:
     if actor == refund.asked_by:
         raise OwnApproval(number)
     record([start_refund(refund, source=Source.STAFF, actor=actor)])
+    close_cases(Case.Kind.APPROVAL, number, resolution=f"approved by {actor}")
     return refund
 
 
@@ -83,6 +103,9 @@ def reject_refund(number: str, *, actor: str, reason: str) -> Refund:
     refund = _lock_waiting(number)
     note = {"rejected": reason}
     record([move_refund(refund, RefundStatus.REJECTED, source=Source.STAFF, actor=actor, note=note)])
+    close_cases(Case.Kind.APPROVAL, number, resolution=f"rejected by {actor}: {reason}")
+    if refund.receipt.receipt_class in (ReceiptClass.SURPLUS, ReceiptClass.LATE):
+        give_back(refund.receipt)  # money that pays nothing is not for anybody to keep
     return refund
 
 
@@ -98,37 +121,49 @@ def _lock_waiting(number: str) -> Refund:
 
 def send_by_alarm(claim: Claim) -> None:
     """One step of one refund: send it if nothing was sent, else ask the channel, and repeat what it does not know."""
-    refund = Refund.objects.select_related("receipt__payment").get(number=claim.subject)
+    refund = Refund.objects.select_related("receipt__order").annotate(**WITH_NOW).get(number=claim.subject)
     if refund.status != RefundStatus.REFUNDING:
         remove_alarms([SEND_REFUND], refund.number)
         return
-    send_refund(refund)
+    outcome, settled = _go_on(refund)
+    if settled is Settled.STALE and refund.now - refund.created_at > TOLD_AFTER[outcome]:
+        evidence = {"outcome": str(outcome), "tries": claim.attempt}
+        open_case(Case.Kind.REFUND, refund.number, order=refund.receipt.order, evidence=evidence)
 
 
 def send_refund(refund: Refund) -> Settled:
     """Bring one REFUNDING refund a step on. Never inside a transaction."""
-    report = _ask(refund) if refund.sent_at else None
+    return _go_on(refund)[1]
+
+
+def _go_on(refund: Refund) -> tuple[Outcome, Settled]:
+    was_sent = refund.sent_at is not None
+    report = _ask(refund) if was_sent else None
     if report is None or report.outcome is Outcome.NOT_FOUND:
-        report = _send(refund)
-    settled = settle_refund(report, channel=refund.receipt.channel, source=Source.RESPONSE)
+        report = _send(refund, was_sent=was_sent)
+    settled = settle_refund(report, channel=refund.channel, source=Source.RESPONSE)
     log.info("refund", refund=refund.number, outcome=str(report.outcome), settled=str(settled))
-    return settled
+    return report.outcome, settled
 
 
 def _ask(refund: Refund) -> RefundReport:
-    return get_channel(refund.receipt.channel).query_refund(refund.number)
+    return get_channel(refund.channel).query_refund(refund.number)
 
 
-def _send(refund: Refund) -> RefundReport:
+def _send(refund: Refund, *, was_sent: bool) -> RefundReport:
     # Marked before the call: whoever comes after a crash asks first.
     Refund.objects.filter(pk=refund.pk, sent_at__isnull=True).update(sent_at=Now())
-    channel = get_channel(refund.receipt.channel)
+    channel = get_channel(refund.channel)
+    outcome = Outcome.UNKNOWN
     try:
         return channel.refund(_request_of(refund, channel.name))
     except Unreachable as error:
-        return RefundReport(outcome=Outcome.UNKNOWN, number=refund.number, code=error.code)
+        code = error.code
     except Refused as error:
-        return RefundReport(outcome=Outcome.REFUSED, number=refund.number, code=error.code)
+        # Our own check says nothing about a request that an earlier try may have brought to the channel.
+        is_final = not (was_sent and isinstance(error, Impossible))
+        outcome, code = Outcome.REFUSED if is_final else Outcome.UNKNOWN, error.code
+    return RefundReport(outcome=outcome, number=refund.number, code=code)
 
 
 def _request_of(refund: Refund, channel: str) -> RefundRequest:

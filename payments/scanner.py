@@ -10,8 +10,10 @@ from django.db import connection
 from orders.moves import EXPIRE_ORDER
 from payments.callbacks import TAKE_CALLBACK, forget_old, take_late_matches
 from payments.cases import close_healed, open_case
+from payments.mailing import MAIL_RECEIPT
 from payments.models import Case
 from payments.moves import QUERY_PAYMENT, SEND_REFUND
+from payments.settling import FOLLOW_UP
 from shop.alarms import claim_due, handle, set_alarm
 from shop.transactions import transactional
 
@@ -26,6 +28,10 @@ select kind, subject, last_at from (
       from payments_payment where status = 'PAYING'
     union all select '{SEND_REFUND}', number, created_at, null from payments_refund where status = 'REFUNDING'
     union all select '{EXPIRE_ORDER}', number, created_at, null from orders_order where status = 'UNPAID'
+    union all select '{FOLLOW_UP}', placed.number, receipt.created_at, null
+      from payments_receipt receipt join orders_order placed on placed.id = receipt.order_id
+     where receipt.receipt_class = 'settled' and receipt.mailed_at is null and not exists (
+           select from shop_alarm a where a.kind = '{MAIL_RECEIPT}' and a.subject = placed.number)
     union all select '{TAKE_CALLBACK}', id::text, received_at, null from payments_callback where taken_at is null
 ) unfinished
 where created_at < now() - interval '{SETTLED_FOR}'

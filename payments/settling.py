@@ -141,7 +141,8 @@ def settle_foreign_refund(report: RefundReport, *, channel: str, source: Source)
     if Refund.objects.filter(channel=channel, number=report.number).exists():
         return Settled.REPEATED
     evidence = _refund_evidence(report)
-    changes = _make_room(receipt, report.amount_minor, source=source)
+    why = "the money went back in the channel's console"
+    changes = _make_room(receipt, report.amount_minor, source=source, why=why)
     try:
         refund = record_foreign_refund(
             receipt,
@@ -153,7 +154,6 @@ def settle_foreign_refund(report: RefundReport, *, channel: str, source: Source)
     except OverRefund as error:
         evidence["left"] = error.left_minor
         open_case(Case.Kind.DISAGREES, report.number, order=order, evidence=evidence)
-        record(changes)
         return Settled.STALE
     close_cases(Case.Kind.DISAGREES, refund.number, resolution="it has been written down")
     open_case(Case.Kind.CONSOLE_REFUND, refund.number, order=order, evidence=evidence)
@@ -161,15 +161,19 @@ def settle_foreign_refund(report: RefundReport, *, channel: str, source: Source)
     return Settled.REVIEW
 
 
-def _make_room(receipt: Receipt, amount: int, *, source: Source) -> list[Change]:
-    """What only waits for approval gives way to money that is gone already."""
-    changes: list[Change] = []
+def _make_room(receipt: Receipt, amount: int, *, source: Source, why: str) -> list[Change]:
+    """What only waits for approval gives way, where that is enough to have `amount` free; else nothing changes."""
     waiting = receipt.refunds.filter(status=RefundStatus.PENDING_APPROVAL).order_by("-pk")
-    for refund in waiting.select_for_update():
-        if refundable_minor(receipt) >= amount:
-            break
-        note = {"rejected": "the money went back in the channel's console"}
-        changes.append(move_refund(refund, RefundStatus.REJECTED, source=source, note=note))
+    pending = list(waiting.select_for_update())
+    free = refundable_minor(receipt)
+    if free + sum(refund.amount for refund in pending) < amount:
+        return []
+    changes: list[Change] = []
+    while free < amount:
+        refund = pending.pop(0)
+        free += refund.amount
+        changes.append(move_refund(refund, RefundStatus.REJECTED, source=source, note={"rejected": why}))
+        close_cases(Case.Kind.APPROVAL, refund.number, resolution=why)
     return changes
 
 
@@ -245,7 +249,8 @@ def has_settled_receipt(order: Order) -> bool:
 def _take_money(
     order: LockedOrder, payment: Payment, report: PaymentReport, *, source: Source, actor: str
 ) -> Settled:
-    known = Receipt.objects.filter(channel=payment.channel, channel_number=report.channel_number).first()
+    same_trade = Receipt.objects.filter(channel=payment.channel, channel_number=report.channel_number)
+    known = same_trade.select_for_update().first()
     if known is not None and known.receipt_class != ReceiptClass.UNMATCHED:
         return _compare(known, order, payment, report, source)
     if known is not None:
@@ -272,6 +277,8 @@ def _take_money(
             )
         )
     # A person may have begun to send back what nobody knew a payment for: then it pays no order.
+    if known is not None:
+        changes += _make_room(known, known.amount, source=source, why="its payment appeared")
     is_going_back = known is not None and refundable_minor(known) < known.amount
     moved = None if is_going_back else _pay_order(order, source=source, actor=actor)
     if moved is not None:
@@ -284,7 +291,7 @@ def _take_money(
     receipt.save()
     record(changes)
     if moved is None:
-        _give_back(receipt)
+        give_back(receipt)
     set_alarm(FOLLOW_UP, order.number, in_s=FOLLOW_UP_S)
     send_message(FOLLOW_UP, order.number)
     return Settled.MOVED
@@ -293,10 +300,11 @@ def _take_money(
 def _compare(
     known: Receipt, order: LockedOrder, payment: Payment, report: PaymentReport, source: Source
 ) -> Settled:
-    """A trade that we know already is a repeat, unless its channel now names another payment for it."""
-    if known.payment_id == payment.pk:
+    """A trade that we know already is a repeat, unless its channel now names another payment or amount for it."""
+    is_same_money = (known.amount, known.currency) == (report.amount_minor or 0, report.currency)
+    if known.payment_id == payment.pk and is_same_money:
         return Settled.REPEATED
-    evidence = _evidence(report, source) | {"known_payment": known.number}
+    evidence = _evidence(report, source) | {"known_payment": known.number, "known_amount": known.amount}
     open_case(Case.Kind.DISAGREES, payment.number, order=order, evidence=evidence)
     return Settled.REVIEW
 
@@ -332,7 +340,8 @@ def _set_aside(
     return Settled.REVIEW
 
 
-def _give_back(receipt: Receipt) -> None:
+def give_back(receipt: Receipt) -> None:
+    """Surplus and late money goes back, whatever of it does not yet. Its order must be locked."""
     reason = "paid twice" if receipt.receipt_class == ReceiptClass.SURPLUS else "paid after the order closed"
     left = refundable_minor(receipt)
     if left:

@@ -42,12 +42,16 @@ class Kind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """One try. `attempt` is the fencing token: a later claim has a higher one. `is_last` once `last_at` has passed."""
+    """One try. `attempt` is the fencing token: a later claim has a higher one. `is_last` once `last_at` has passed.
+
+    `due_at` is when the alarm comes back, unless somebody sets it anew.
+    """
 
     kind: str
     subject: str
     attempt: int
     is_last: bool
+    due_at: datetime
 
 
 _kinds: dict[str, Kind] = {}
@@ -89,6 +93,12 @@ def remove_alarms(kinds: Sequence[str], subject: str) -> None:
     Alarm.objects.filter(kind__in=kinds, subject=subject).delete()
 
 
+def finish(claim: Claim) -> None:
+    """The thing is finished as the claim found it: the alarm goes, unless it was set or claimed again since."""
+    same = Alarm.objects.filter(kind=claim.kind, subject=claim.subject)
+    same.filter(attempts=claim.attempt, due_at=claim.due_at).delete()
+
+
 def postpone(kind: str, subject: str, *, by_s: int) -> None:
     """Look again `by_s` seconds from now at the earliest, whatever the schedule says."""
     Alarm.objects.filter(kind=kind, subject=subject).update(due_at=Now() + timedelta(seconds=by_s))
@@ -97,14 +107,14 @@ def postpone(kind: str, subject: str, *, by_s: int) -> None:
 def hasten(kind: str, subject: str, *, in_s: float = 0) -> None:
     """Look again in `in_s` seconds at the latest, whatever the schedule says."""
     soon = Now() + timedelta(seconds=in_s)
-    Alarm.objects.filter(kind=kind, subject=subject, due_at__gt=soon).update(due_at=soon)
+    Alarm.objects.filter(kind=kind, subject=subject, due_at__gt=soon).update(due_at=soon, is_hurried=True)
 
 
 def keep_pace(kind: str, subjects: Iterable[str], *, every_s: float) -> None:
     """Look again at the latest `every_s` seconds after the last try, whatever the schedule says."""
     at_pace = Coalesce("tried_at", "created_at") + timedelta(seconds=every_s)
     slower = Alarm.objects.filter(kind=kind, subject__in=subjects, due_at__gt=Greatest(at_pace, Now()))
-    slower.update(due_at=Greatest(at_pace, Now()))
+    slower.update(due_at=Greatest(at_pace, Now()), is_hurried=True)
 
 
 def send_message(kind: str, subject: str) -> None:
@@ -117,7 +127,9 @@ def send_message(kind: str, subject: str) -> None:
 CLAIM = """
 with schedule (kind, gaps) as (select * from jsonb_to_recordset(%(schedule)s::jsonb) as s (kind text, gaps int[])),
 due as (
-    select alarm.id, s.gaps[least(alarm.attempts + 1, cardinality(s.gaps))] * interval '1 second' as gap
+    select alarm.id, case when alarm.is_hurried then 0 else 1 end as step,
+           s.gaps[least(greatest(alarm.place + case when alarm.is_hurried then 0 else 1 end, 1), cardinality(s.gaps))]
+           * interval '1 second' as gap
       from shop_alarm alarm join schedule s using (kind)
      where {which}
      order by alarm.due_at limit %(limit)s
@@ -125,13 +137,15 @@ due as (
 )
 update shop_alarm alarm
    set attempts = alarm.attempts + 1,
+       place = alarm.place + due.step,
+       is_hurried = false,
        tried_at = statement_timestamp(),
        due_at = case when alarm.last_at is null then statement_timestamp() + due.gap
                      when alarm.last_at > statement_timestamp() then least(statement_timestamp() + due.gap, alarm.last_at)
                      else statement_timestamp() + %(after_last)s * interval '1 second' end
   from due
  where alarm.id = due.id
-returning alarm.kind, alarm.subject, alarm.attempts, coalesce(alarm.last_at <= statement_timestamp(), false)
+returning alarm.kind, alarm.subject, alarm.attempts, coalesce(alarm.last_at <= statement_timestamp(), false), alarm.due_at
 """
 DUE = CLAIM.format(which="alarm.due_at <= statement_timestamp()")
 ONE = CLAIM.format(which="alarm.kind = %(kind)s and alarm.subject = %(subject)s")
@@ -189,5 +203,6 @@ def _claim(statement: str, **params: Any) -> list[Claim]:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(statement, {"schedule": schedule, "after_last": AFTER_LAST_S, **params})
         return [
-            Claim(kind=row[0], subject=row[1], attempt=row[2], is_last=row[3]) for row in cursor.fetchall()
+            Claim(kind=row[0], subject=row[1], attempt=row[2], is_last=row[3], due_at=row[4])
+            for row in cursor.fetchall()
         ]

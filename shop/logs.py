@@ -20,6 +20,9 @@ SECRET_NAMES = re.compile(
 )
 # 13 to 19 digits in a row, as on a card. Our own numbers hold letters, so they never look like this.
 CARD_LIKE = re.compile(r"(?<!\d)\d{13,19}(?!\d)")
+# What a library puts into the text of an exception: addresses, and a whole row of the database.
+MAIL_LIKE = re.compile(r"[^\s'\"<>(,]+@[^\s'\">),]+")
+ROW_LIKE = re.compile(r"(DETAIL: )[^\n]*")
 # Channel numbers are long digits too, and support needs them; they are safe under these names only.
 OPEN_NAMES = frozenset({"channel_number"})
 REDACTED = "[redacted]"
@@ -34,7 +37,9 @@ def redact(_logger: Any, _method: str, event: Event) -> Event:
         if SECRET_NAMES.search(name):
             event[name] = REDACTED
         elif isinstance(value, str) and name not in OPEN_NAMES:
-            event[name] = CARD_LIKE.sub(REDACTED, value)
+            event[name] = MAIL_LIKE.sub(
+                REDACTED, ROW_LIKE.sub(rf"\1{REDACTED}", CARD_LIKE.sub(REDACTED, value))
+            )
     return event
 
 

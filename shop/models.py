@@ -28,8 +28,11 @@ class Alarm(models.Model):
     due_at = models.DateTimeField()
     # The last moment of the kind's schedule, e.g. when a payment is dead. None: the schedule has no end.
     last_at = models.DateTimeField(null=True, blank=True)
-    # How often it was claimed: the place in the schedule, and the fencing token of each try.
+    # How often it was claimed: the fencing token of each try.
     attempts = models.PositiveIntegerField(default=0)
+    # How often it came by its schedule, and whether its next moment is an earlier one: that costs no place in it.
+    place = models.PositiveIntegerField(default=0, db_default=0)
+    is_hurried = models.BooleanField(default=False, db_default=False)
     tried_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
 

@@ -14,6 +14,10 @@ REPEATABLE = frozenset({"40P01", "40001"})
 TRIES = 3
 
 
+class TryAgain(Exception):
+    """What was read before a lock was taken is another by now: the whole transaction is repeated."""
+
+
 def transactional(flow: Callable[P, R]) -> Callable[P, R]:
     """Run `flow` in the open transaction, or in one of its own, repeated at most three times after a deadlock."""
 
@@ -25,6 +29,9 @@ def transactional(flow: Callable[P, R]) -> Callable[P, R]:
             try:
                 with transaction.atomic():
                     return flow(*args, **kwargs)
+            except TryAgain:
+                if not left:
+                    raise
             except OperationalError as error:
                 if not left or getattr(error.__cause__, "sqlstate", None) not in REPEATABLE:
                     raise

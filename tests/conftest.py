@@ -11,6 +11,7 @@ from pytest_django.live_server_helper import LiveServer
 from shop import embedded
 from tests.redis_states import redis_state as redis_state
 from tests.sandbox_process import SandboxProcess, start_sandbox
+from tests.sweep.summary import pytest_terminal_summary as pytest_terminal_summary
 
 embedded.ensure_started_for(shop_settings)
 # Between tests the tables are emptied, which the database refuses to everybody else.

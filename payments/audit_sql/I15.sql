@@ -14,6 +14,9 @@ with balance as (
       from payments_refund refund join balance on balance.id = refund.receipt_id
      where refund.status = 'FAILED' and balance.gone < balance.amount
     union all
+    select 'approval', number, null, 'waits for a second person'
+      from payments_refund where status = 'PENDING_APPROVAL'
+    union all
     select 'console_refund', number, null, 'was made in the console of the channel'
       from payments_refund where kind = 'CONSOLE'
     union all  -- asked for the last time without an end: from then on its alarm comes once a day
@@ -40,6 +43,7 @@ with balance as (
     union all
     select 'refund', refund.number from payments_refund refund join balance on balance.id = refund.receipt_id
      where refund.status = 'REFUNDING' or refund.status = 'FAILED' and balance.gone < balance.amount
+    union all select 'approval', number from payments_refund where status = 'PENDING_APPROVAL'
     union all select 'console_refund', number from payments_refund where kind = 'CONSOLE'
     union all select 'unanswered', number from payments_payment where status = 'PAYING'
     union all select 'unanswered', number from orders_order where status = 'UNPAID'
@@ -48,7 +52,7 @@ with balance as (
       join shop_alarm alarm on alarm.kind = open_case.evidence ->> 'alarm' and alarm.subject = open_case.subject
      where open_case.kind = 'failing'
     -- What these ask stands in no other row: only a person can say that it is answered.
-    union all select kind, subject from open_case where kind in ('disagrees', 'no_alarm')
+    union all select kind, subject from open_case where kind in ('disagrees', 'no_alarm', 'mail')
 )
 select undecided.subject, concat(what, ', but no case about it is open')
   from undecided

@@ -14,7 +14,12 @@ with unfinished (kind, subject, due_by) as (
     union all
     select 'expire_order', number, greatest(expires_at, statement_timestamp()) + %(expire_order_gap)s
       from orders_order where status = 'UNPAID'
-    union all  -- whether these two are needed stands in no row; they are about an order
+    union all  -- until its receipt is mailed, an order has the one or the other
+    select 'follow_up', placed.number, statement_timestamp() + %(follow_up_gap)s
+      from payments_receipt receipt join orders_order placed on placed.id = receipt.order_id
+     where receipt.receipt_class = 'settled' and receipt.mailed_at is null
+       and not exists (select from shop_alarm alarm where alarm.kind in ('follow_up', 'mail_receipt') and alarm.subject = placed.number)
+    union all
     select alarm.kind, alarm.subject,
            statement_timestamp() + case alarm.kind when 'follow_up'
                                         then %(follow_up_gap)s else %(mail_receipt_gap)s end

@@ -7,7 +7,7 @@ create temporary table told_refund (
 ) on commit drop;
 -- On its way, or with a person: nobody expects that both sides say the same of these.
 create temporary table open_refund on commit drop as
-    select number from payments_refund where status = 'REFUNDING'
+    select number from payments_refund where status in ('PENDING_APPROVAL', 'REFUNDING')
     union
     select subject from payments_case
      where kind in ('refund', 'disagrees') and (resolved_at is null or owner_id is not null)

@@ -48,6 +48,7 @@ class Repeat(StrEnum):
 #   ├── Unreachable   nothing was sent: try again whenever
 #   ├── Unanswered    something may have happened: keep the status, ask later, repeat only under the same number
 #   └── Refused       the channel's final no, verified as far as its protocol allows
+#       └── Impossible  our own: the channel could not take it
 
 
 class ChannelError(Exception):
@@ -68,6 +69,10 @@ class Unanswered(ChannelError):
 
 class Refused(ChannelError):
     """The channel refused, finally. Only this may end an attempt as FAILED."""
+
+
+class Impossible(Refused):
+    """Refused by our own check of the protocol's limits: nothing was sent by this try."""
 
 
 class NotGenuine(Exception):

@@ -28,6 +28,7 @@ from .base import (
     ChannelError,
     Created,
     CreateRequest,
+    Impossible,
     NotGenuine,
     Outcome,
     PaymentReport,
@@ -540,10 +541,10 @@ def _refund_of(request: RefundRequest) -> dict[str, Any]:
 
 
 def _refuse_unless(**possible: object) -> None:
-    """Raises Refused, before anything is sent, for the first field that WeChat cannot take."""
+    """Raises Impossible, before anything is sent, for the first field that WeChat cannot take."""
     for name, is_possible in possible.items():
         if not is_possible:
-            raise Refused(f"WeChat cannot take this {name}", code=f"invalid_{name}")
+            raise Impossible(f"WeChat cannot take this {name}", code=f"invalid_{name}")
 
 
 def _is_notify_url(url: str) -> bool:

@@ -16,15 +16,25 @@ class Migration(migrations.Migration):
             name="mailed_at",
             field=models.DateTimeField(blank=True, null=True),
         ),
+        # Who paid before there were mails gets none about it now.
+        migrations.RunSQL("update payments_receipt set mailed_at = now()", migrations.RunSQL.noop),
+        migrations.AddIndex(
+            model_name="receipt",
+            index=models.Index(
+                condition=models.Q(("mailed_at__isnull", True), ("receipt_class", "settled")),
+                fields=["order"],
+                name="receipt_to_be_mailed",
+            ),
+        ),
         migrations.AddField(
             model_name="refund",
             name="approved_by",
-            field=models.CharField(blank=True, max_length=150),
+            field=models.CharField(blank=True, db_default="", max_length=150),
         ),
         migrations.AddField(
             model_name="refund",
             name="asked_by",
-            field=models.CharField(blank=True, max_length=150),
+            field=models.CharField(blank=True, db_default="", max_length=150),
         ),
         migrations.AlterField(
             model_name="case",
@@ -35,8 +45,10 @@ class Migration(migrations.Migration):
                     ("unmatched", "Money for no payment of ours"),
                     ("unanswered", "The channel gave no answer until the last query"),
                     ("refund", "A refund needs a person"),
+                    ("approval", "A refund waits for a second person"),
                     ("disagrees", "Order and receipts do not agree"),
                     ("console_refund", "Refunded in the channel's own console"),
+                    ("mail", "A receipt cannot be delivered to the address"),
                     ("no_alarm", "Something unfinished had no alarm"),
                     ("failing", "An alarm fails again and again"),
                 ],

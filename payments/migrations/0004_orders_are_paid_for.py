@@ -11,7 +11,9 @@ declare
     settled int;
     fitting int;
 begin
-    if tg_table_name = 'orders_order' then wanted_id := new.id; else wanted_id := new.order_id; end if;
+    if tg_table_name = 'orders_order' then wanted_id := new.id;
+    elsif tg_op = 'UPDATE' then wanted_id := coalesce(old.order_id, new.order_id);
+    else wanted_id := new.order_id; end if;
     select number, status, amount, currency into found from orders_order where id = wanted_id;
     select count(*), count(*) filter (where receipt.amount = found.amount and receipt.currency = found.currency
                                         and payment.status = 'PAID')
@@ -37,9 +39,15 @@ create constraint trigger order_is_paid_for after update of status, amount, curr
 create constraint trigger new_order_is_paid_for after insert on orders_order
     deferrable initially deferred for each row when (new.status <> 'UNPAID')
     execute function check_order_is_paid_for();
-create constraint trigger receipt_pays_its_order after insert or update on payments_receipt
+create constraint trigger receipt_pays_its_order after insert on payments_receipt
     deferrable initially deferred for each row when (new.receipt_class = 'settled')
     execute function check_order_is_paid_for();
+create constraint trigger receipt_still_pays_its_order after update on payments_receipt
+    deferrable initially deferred for each row
+    when (new.receipt_class = 'settled' or old.receipt_class = 'settled')
+    execute function check_order_is_paid_for();
+create trigger receipts_are_not_emptied before truncate on payments_receipt
+    for each statement execute function refuse_to_change_history();
 
 create function refuse_to_ship_what_goes_back() returns trigger language plpgsql as $$
 begin
@@ -62,6 +70,8 @@ UNGUARD = """
 drop trigger order_is_paid_for on orders_order;
 drop trigger new_order_is_paid_for on orders_order;
 drop trigger receipt_pays_its_order on payments_receipt;
+drop trigger receipt_still_pays_its_order on payments_receipt;
+drop trigger receipts_are_not_emptied on payments_receipt;
 drop function check_order_is_paid_for();
 drop trigger refunded_order_is_not_shipped on orders_order;
 drop function refuse_to_ship_what_goes_back();
@@ -69,5 +79,9 @@ drop function refuse_to_ship_what_goes_back();
 
 
 class Migration(migrations.Migration):
-    dependencies = [("payments", "0003_refunds_are_asked_for"), ("orders", "0002_supplied")]
+    dependencies = [
+        ("payments", "0003_refunds_are_asked_for"),
+        ("orders", "0002_supplied"),
+        ("shop", "0002_events_are_append_only"),
+    ]
     operations = [migrations.RunSQL(GUARD, UNGUARD)]

@@ -16,7 +16,7 @@ from tests.programs import is_alive
 from tests.soak.installation import Installation, installed
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.demo
+pytestmark = [pytest.mark.demo, pytest.mark.xdist_group("demo")]
 
 # The quick queries come 10, 20 and 30 s after applying; the first may fall into the outage.
 SETTLED_WITHIN_S = 45

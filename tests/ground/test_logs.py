@@ -55,3 +55,11 @@ def test_both_kinds_of_loggers_write_one_json_line_with_fields(lines):
 def test_line_breaks_cannot_forge_a_line(lines):
     logging.getLogger("plain").info('name\n{"event": "forged"}')
     assert len(lines()) == 1
+
+
+def test_what_an_exception_quotes_of_a_person_is_redacted():
+    text = "SMTPRecipientsRefused: {'anna@example.com': (550, b'no')}\nDETAIL: Failing row contains (7, Anna Lin).\nend"
+    told = redact(None, "error", {"exception": text})["exception"]
+    assert "anna" not in told.lower()
+    assert "550" in told
+    assert told.endswith("\nend")

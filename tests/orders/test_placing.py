@@ -1,8 +1,10 @@
 """Placing an order: the price of the day, stock off the shelf, an expiry alarm, or nothing at all."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 
 from orders.errors import InvalidOrder, MixedCurrency, OutOfStock, UnknownProduct
 from orders.models import Order, Product
@@ -118,3 +120,19 @@ def test_a_product_that_is_not_sold_any_more_is_unknown():
 def test_the_content_hash_does_not_depend_on_the_order_of_lines():
     assert content_hash({"a": 1, "b": 2}, ANNA) == content_hash({"b": 2, "a": 1}, ANNA)
     assert content_hash({"a": 1, "b": 2}, ANNA) != content_hash({"a": 2, "b": 1}, ANNA)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_buyers_of_the_last_one_are_an_order_and_a_clear_word():
+    make_product(stock=1)
+
+    def buy(_: int) -> str:
+        try:
+            return place_order([Item("tea", 1)], ANNA).status
+        except OutOfStock:
+            return "out of stock"
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sorted(pool.map(buy, range(6))) == ["UNPAID", *["out of stock"] * 5]

@@ -11,16 +11,20 @@ from django.db.models.functions import Now
 from orders.models import Order
 from orders.moves import close_order, lock_order
 from orders.statuses import CloseReason
+from payments import applying
 from payments.applying import Applied, apply_for_payment
-from payments.channels.base import Created, CreateRequest, Repeat
+from payments.channels.base import Created, CreateRequest, Outcome, Repeat
 from payments.channels.registry import get_channel
+from payments.channels.wire import TOTAL_S
 from payments.ending import cancel_order
 from payments.errors import ChannelUnavailable, NotOffered, OrderIsClosed, OrderIsPaid, PaymentConfirming
 from payments.models import Payment
+from payments.moves import LEASE_S
 from payments.querying import query_payment
+from payments.settling import settle_payment
 from payments.statuses import PaymentStatus
 from shop.models import Alarm, Source
-from tests.factories import make_order, steps
+from tests.factories import make_order, make_payment, report, steps
 from tests.redis_states import whatever_redis_does
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -311,3 +315,31 @@ def test_what_is_not_offered_is_refused(sandbox, channel, scene, field):
 def test_wechat_does_not_take_dollars(sandbox):
     with pytest.raises(NotOffered):
         apply(make_order(sku="book", currency="USD"))
+
+
+def test_nothing_is_started_for_an_order_that_ended_after_the_first_look(sandbox, monkeypatch):
+    order, look = make_order(), applying._look
+
+    def look_and_dawdle(*args: object, **more: object) -> object:
+        seen = look(*args, **more)
+        cancel_order(order.number)
+        return seen
+
+    monkeypatch.setattr(applying, "_look", look_and_dawdle)
+    with pytest.raises(OrderIsClosed):
+        apply(order)
+    assert not Payment.objects.exists()
+
+
+def test_attempt_of_a_rival_is_not_superseded_in_place_of_the_one_that_was_looked_at():
+    order = make_order()
+    gone = make_payment(order)
+    settle_payment(report(gone, Outcome.CLOSED), channel="wechat", source=Source.QUERY)
+    rival = make_payment(order)
+    applying._supersede(gone)
+    rival.refresh_from_db()
+    assert rival.superseded_at is None
+
+
+def test_lease_is_longer_than_the_call_that_it_is_for():
+    assert LEASE_S > TOTAL_S

@@ -281,7 +281,7 @@ def test_word_of_success_about_a_refund_that_nobody_sent_is_a_case(payment, sett
     refund = ask(payment)
     assert end(refund) is Settled.REVIEW
     assert status_of(refund) == RefundStatus.PENDING_APPROVAL
-    assert Case.objects.get().kind == Case.Kind.DISAGREES
+    assert Case.objects.filter(kind=Case.Kind.DISAGREES, subject=refund.number).exists()
 
 
 @pytest.mark.django_db(transaction=True)
@@ -299,3 +299,51 @@ def test_two_people_who_refund_the_same_money_give_it_back_once(payment):
     with ThreadPoolExecutor(4) as pool:
         assert sorted(pool.map(try_it, range(4))) == [False, False, False, True]
     assert Refund.objects.count() == 1
+
+
+def test_large_refund_in_small_parts_is_a_large_one(payment, settings):
+    settings.REFUND_APPROVAL_ABOVE = 5000
+    assert [ask(payment, amount).status for amount in (3000, 2000, 1)] == [
+        "REFUNDING",
+        "REFUNDING",
+        "PENDING_APPROVAL",
+    ]
+
+
+def test_refund_that_waits_for_approval_is_a_case_until_somebody_decides(payment, settings):
+    settings.REFUND_APPROVAL_ABOVE = 0
+    for decide in (
+        lambda number: approve_refund(number, actor="tom"),
+        lambda number: reject_refund(number, actor="tom", reason="no"),
+    ):
+        refund = ask(payment, 100)
+        assert Case.objects.get(resolved_at=None).kind == Case.Kind.APPROVAL
+        decide(refund.number)
+        assert not Case.objects.filter(resolved_at=None).exists()
+
+
+def test_money_whose_refund_only_waits_for_approval_pays_its_order_when_its_payment_appears(settings):
+    settings.REFUND_APPROVAL_ABOVE = 0
+    payment = make_payment(make_order())
+    refund = ask_refund(stray_of(payment).channel_number, amount=PRICE, reason="stray", actor="sue")
+    settle_payment(report(payment), channel="wechat", source=Source.QUERY)
+    assert status_of(refund) == RefundStatus.REJECTED
+    assert order_of(payment).status == OrderStatus.READY_FOR_SHIPMENT
+    assert not Case.objects.filter(resolved_at=None).exists()
+
+
+def test_rejecting_a_refund_of_surplus_money_leaves_nobody_with_it(payment, settings):
+    settle_payment(report(payment, channel_number="4200002"), channel="wechat", source=Source.CALLBACK)
+    end(Refund.objects.get(), Outcome.CLOSED)
+    settings.REFUND_APPROVAL_ABOVE = 0
+    waiting = ask_refund("4200002", amount=PRICE, reason="again", actor="sue")
+    reject_refund(waiting.number, actor="tom", reason="no")
+    assert Refund.objects.get(status=RefundStatus.REFUNDING).amount == PRICE
+
+
+def test_console_refund_that_does_not_fit_rejects_nobodys_refund(payment, settings):
+    ours = ask(payment, 5000)
+    settings.REFUND_APPROVAL_ABOVE = 0
+    waiting = ask(payment, 6000)
+    assert told_of_console_refund(payment, 9000) is Settled.STALE
+    assert (status_of(ours), status_of(waiting)) == (RefundStatus.REFUNDING, RefundStatus.PENDING_APPROVAL)

@@ -186,8 +186,8 @@ select 'P' || number, id, 'wechat', 'qr', case status when 'UNPAID' then 'PAYING
        case status when 'UNPAID' then '' else '4200' || number end, now() + interval '1 hour', now() + interval '1 hour',
        now(), false, false, now() from orders_order;
 insert into payments_receipt (channel, channel_number, number, payment_id, order_id, receipt_class, amount, currency, source,
-                              paid_at, created_at)
-select channel, channel_number, number, id, order_id, 'settled', amount, currency, 'QUERY', now(), now()
+                              paid_at, mailed_at, created_at)
+select channel, channel_number, number, id, order_id, 'settled', amount, currency, 'QUERY', now(), now(), now()
   from payments_payment where status = 'PAID';
 insert into payments_refund (number, receipt_id, channel, kind, status, amount, reason, asked_by, approved_by, channel_number,
                              created_at)

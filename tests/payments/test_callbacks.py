@@ -17,14 +17,23 @@ from payments.callbacks import (
     take_callback,
     take_late_matches,
 )
+from payments.cases import open_case
 from payments.channels import wechat
-from payments.channels.base import CallbackReply, Outcome, PaymentReport, RawCallback, report_to_json
+from payments.channels.base import (
+    CallbackReply,
+    Outcome,
+    PaymentReport,
+    RawCallback,
+    RefundReport,
+    report_to_json,
+)
 from payments.channels.registry import get_channel
 from payments.models import Callback, Case, Payment, Receipt, Refund
+from payments.settling import settle_payment
 from payments.statuses import PaymentStatus, ReceiptClass, RefundStatus
 from shop.alarms import claim_due, handle, handle_now
 from shop.models import Alarm, Source
-from tests.factories import make_order, make_payment, steps
+from tests.factories import make_order, make_payment, report, steps
 from tests.redis_states import whatever_redis_does
 from tests.sandbox.merchant import Received, Shop
 from tests.waiting import wait_until
@@ -358,3 +367,45 @@ def test_second_trade_that_the_channel_does_not_confirm_is_kept_and_becomes_a_ca
     Callback.objects.filter(pk=kept.pk).update(received_at=Now() - timedelta(hours=2))
     assert not replay_callback(kept.pk)
     assert Case.objects.get().kind == Case.Kind.UNMATCHED
+
+
+def test_both_trades_of_a_number_that_was_paid_twice_are_taken(sandbox, payment):
+    two = {"channel": "wechat", "operation": "pay", "when": "before", "what": "two_trades"}
+    sandbox.set_faults({"script": [two]})
+    sandbox.pay(payment.number)
+    wait_until(lambda: Receipt.objects.count() == 2)
+    assert sorted(Receipt.objects.values_list("receipt_class", flat=True)) == ["settled", "surplus"]
+
+
+def test_refund_of_money_that_is_known_later_is_taken_again(sandbox):
+    payment = make_payment(make_order())
+    told = RefundReport(
+        outcome=Outcome.SUCCEEDED,
+        number="console1",
+        channel_number="503",
+        payment_number=payment.number,
+        trade_number=report(payment).channel_number,
+        amount_minor=100,
+    )
+    fields = {"number": told.number, "report": report_to_json(told), "taken_at": Now()}
+    Callback.objects.create(channel="wechat", message_id="m2", kind="REFUND.SUCCESS", body=b"{}", **fields)
+    open_case(Case.Kind.UNMATCHED, "m2", order=None, evidence={})
+    assert take_late_matches() == 0
+    settle_payment(report(payment), channel="wechat", source=Source.QUERY)
+    assert take_late_matches() == 1
+
+
+def test_somebody_elses_refund_that_moved_no_money_is_nobodys_case(sandbox):
+    told = RefundReport(outcome=Outcome.CLOSED, number="console2")
+    fields = {
+        "number": told.number,
+        "report": report_to_json(told),
+        "received_at": Now() - timedelta(minutes=2),
+    }
+    kept = Callback.objects.create(
+        channel="wechat", message_id="m3", kind="REFUND.CLOSED", body=b"{}", **fields
+    )
+    replay_callback(kept.pk)
+    kept.refresh_from_db()
+    assert kept.taken_at is not None
+    assert not Case.objects.exists()

@@ -212,3 +212,15 @@ def test_order_that_is_paid_says_so_to_who_cancels_whatever_its_other_attempts_d
     make_payment(order)  # another attempt, and no channel is there that could say anything
     with pytest.raises(OrderIsPaid):
         cancel_order(order.number)
+
+
+def test_order_whose_wrong_money_waits_for_a_person_is_no_second_case_and_asks_no_channel():
+    order = make_order()
+    payment = make_payment(order)
+    settle_payment(report(payment, amount_minor=1), channel="wechat", source=Source.QUERY)
+    Order.objects.update(expires_at=Now() - timedelta(seconds=1))
+    Alarm.objects.filter(kind="expire_order").update(due_at=Now(), attempts=9)
+    for claim in claim_due(5):  # no channel is configured here: asking one would fail
+        assert handle(claim)
+    assert [case.kind for case in Case.objects.all()] == [Case.Kind.MISMATCH]
+    assert Order.objects.get().status == "UNPAID"

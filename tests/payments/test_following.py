@@ -9,7 +9,7 @@ from payments.following import agrees
 from payments.models import Case, Payment, Receipt
 from payments.querying import query_payment
 from payments.settling import settle_payment
-from shop.alarms import handle_now
+from shop.alarms import handle_now, set_alarm
 from shop.models import Alarm, Source
 from tests.factories import by_hand, make_order, make_payment, report
 from tests.redis_states import whatever_redis_does
@@ -102,3 +102,21 @@ def test_pages_that_wait_are_woken(monkeypatch):
     order = settle(make_order())
     handle_now("follow_up", order.number)
     assert rung == [order.number]
+
+
+def test_follow_up_that_a_second_settlement_set_anew_is_not_taken_for_done(monkeypatch):
+    order = settle(make_order())
+
+    def settle_again_meanwhile(number: str) -> None:
+        set_alarm("follow_up", number, in_s=5)
+
+    monkeypatch.setattr("payments.following._close_other_attempts", settle_again_meanwhile)
+    handle_now("follow_up", order.number)
+    assert Alarm.objects.filter(kind="follow_up", subject=order.number).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_database_refuses_to_take_a_settled_receipt_from_its_order():
+    settle(make_order())
+    with pytest.raises(IntegrityError):
+        Receipt.objects.update(receipt_class="surplus")

@@ -10,7 +10,7 @@ from payments.models import Case, Receipt
 from payments.settling import settle_payment
 from shop.alarms import handle_now
 from shop.models import Alarm, Source
-from tests.factories import make_order, make_payment, report
+from tests.factories import by_hand, make_order, make_payment, report
 
 pytestmark = pytest.mark.django_db
 
@@ -77,6 +77,25 @@ def test_without_a_mail_server_receipts_are_files_for_their_owner_only(order, se
 def test_closed_order_is_mailed_nothing():
     order = make_order()
     Alarm.objects.create(kind="mail_receipt", subject=order.number, due_at=order.created_at)
+    handle_now("mail_receipt", order.number)
+    assert mail.outbox == []
+    assert not Alarm.objects.filter(kind="mail_receipt").exists()
+
+
+def test_address_that_does_not_exist_is_given_up_and_told_to_a_person(order, monkeypatch):
+    def refuse(_: object) -> None:
+        raise smtplib.SMTPRecipientsRefused({"anna@example.com": (550, b"no such user")})
+
+    monkeypatch.setattr("django.core.mail.EmailMessage.send", refuse)
+    handle_now("mail_receipt", order.number)
+    assert Case.objects.get().kind == Case.Kind.MAIL
+    assert not Alarm.objects.filter(kind="mail_receipt").exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_has_the_money_back_is_not_thanked_for_it(order):
+    with by_hand():
+        Order.objects.update(status="REFUNDED")
     handle_now("mail_receipt", order.number)
     assert mail.outbox == []
     assert not Alarm.objects.filter(kind="mail_receipt").exists()

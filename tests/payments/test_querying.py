@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from orders.access import token_of
 from payments.applying import apply_for_payment
 from payments.apps import QUERY_GAPS_S
+from payments.channels import wechat
 from payments.channels.base import Outcome
 from payments.channels.wire import Reply, Wire
 from payments.errors import AskedTooOften, PaymentNotFound
@@ -198,7 +199,7 @@ def test_while_somebody_looks_at_the_order_the_channel_is_asked_every_ten_second
         alarm = Alarm.objects.get(subject=payment.number)
         return (alarm.due_at - (alarm.tried_at or alarm.created_at)).total_seconds()
 
-    Alarm.objects.filter(subject=payment.number).update(due_at=Now(), attempts=6)
+    Alarm.objects.filter(subject=payment.number).update(due_at=Now(), place=6)
     assert claim_due(5)
     assert gap_s() == 540
     keep_asking(payment.order)
@@ -242,3 +243,29 @@ def test_status_call_of_a_waiting_page_finds_the_payment_without_watch_and_clust
         timeout=10,
     )
     assert told.json()["status"] == "READY_FOR_SHIPMENT"
+
+
+def test_who_looked_for_minutes_and_left_is_not_asked_about_later_than_anybody(payment):
+    alarm = Alarm.objects.filter(subject=payment.number)
+    for _ in range(18):  # three minutes before an open page
+        keep_asking(payment.order)
+        alarm.update(due_at=Now())
+        assert claim_due(1)
+    left = alarm.get()
+    assert (left.due_at - left.tried_at).total_seconds() <= 30
+    assert left.attempts == 18
+
+
+def test_answer_that_was_asked_for_before_the_end_does_not_end_the_attempt(payment, monkeypatch):
+    query = wechat.WeChat.query
+
+    def query_slowly(channel: wechat.WeChat, number: str) -> object:
+        told = query(channel, number)
+        die(payment)  # while the answer was on its way
+        return told
+
+    monkeypatch.setattr(wechat.WeChat, "query", query_slowly)
+    query_payment(payment.number)
+    assert status_of(payment) == PaymentStatus.PAYING
+    query_payment(payment.number)
+    assert status_of(payment) == PaymentStatus.CLOSED

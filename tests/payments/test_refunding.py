@@ -1,10 +1,14 @@
 """Refunds of surplus and late money: sent once under one number, asked about until they end."""
 
+from datetime import timedelta
+
 import pytest
 from django.db import transaction
+from django.db.models import F
 
 from payments.applying import apply_for_payment
-from payments.channels.base import Outcome, RefundReport
+from payments.channels import wechat
+from payments.channels.base import Outcome, RefundReport, RefundRequest
 from payments.errors import OverRefund
 from payments.models import Case, Payment, Refund
 from payments.moves import open_refund
@@ -12,6 +16,7 @@ from payments.querying import query_payment
 from payments.refunding import send_refund
 from payments.settling import Settled, settle_payment, settle_refund
 from payments.statuses import RefundStatus
+from shop.alarms import handle_now
 from shop.models import Alarm, Source
 from tests.factories import make_order, report, steps
 from tests.waiting import wait_until
@@ -117,3 +122,47 @@ def test_money_that_went_back_otherwise_than_we_think_is_a_case(refund, status, 
 def test_more_than_what_was_paid_is_never_promised(refund):
     with transaction.atomic(), pytest.raises(OverRefund):
         open_refund(refund.receipt, kind=Refund.Kind.ASKED, amount=1, reason="again", source=Source.STAFF)
+
+
+def test_refund_is_asked_about_first_by_whoever_comes_after_a_crash_in_the_call(
+    sandbox, refund, monkeypatch, caplog
+):
+    send = wechat.WeChat.refund
+
+    def send_and_die(channel: wechat.WeChat, request: RefundRequest) -> RefundReport:
+        send(channel, request)
+        raise SystemExit
+
+    with monkeypatch.context() as crash:
+        crash.setattr(wechat.WeChat, "refund", send_and_die)
+        with pytest.raises(SystemExit):
+            send_refund(refund)
+    refund.refresh_from_db()
+    caplog.set_level("INFO", "nodrop.wire")
+    caplog.clear()
+    send_refund(refund)
+    assert [line.operation for line in caplog.records if hasattr(line, "operation")] == ["query_refund"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "age"), [(Outcome.UNKNOWN, timedelta(hours=2)), (Outcome.OPEN, timedelta(days=7))]
+)
+def test_refund_that_does_not_end_is_a_case_in_the_end(refund, monkeypatch, outcome, age):
+    still = RefundReport(outcome=outcome, number=refund.number)
+    monkeypatch.setattr(wechat.WeChat, "refund", lambda *_: still)
+    monkeypatch.setattr(wechat.WeChat, "query_refund", lambda *_: still)
+    handle_now("send_refund", refund.number)
+    assert not Case.objects.exists()
+    Refund.objects.update(created_at=F("created_at") - age)
+    handle_now("send_refund", refund.number)
+    assert Case.objects.get().kind == Case.Kind.REFUND
+    assert status_of(refund) == RefundStatus.REFUNDING
+
+
+def test_our_own_refusal_of_a_repeat_does_not_end_a_refund_that_may_have_been_made(sandbox, refund, settings):
+    break_refund(sandbox, "reset", "before")
+    send_refund(refund)
+    refund.refresh_from_db()
+    settings.PUBLIC_URL = "http://shop.example"  # no channel may be told to call there
+    send_refund(refund)
+    assert status_of(refund) == RefundStatus.REFUNDING

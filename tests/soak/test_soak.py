@@ -44,6 +44,7 @@ HABITS_OF_SAMPLE = {
 
 
 @pytest.mark.demo
+@pytest.mark.xdist_group("demo")
 def test_small_soak_finds_no_violation():
     run = Run(60, seed=7, every_s=1.5, kinds=FAULTS_OF_SAMPLE, habits=HABITS_OF_SAMPLE, arrive_every_s=0.25)
     outcome = soak(run)

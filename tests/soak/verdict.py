@@ -13,6 +13,11 @@ from tests.soak.installation import Installation
 QUICK_S = 30.0
 PASSED, VIOLATED, UNKNOWN = 0, 1, 2
 
+# Cases that no fault explains: an alarm that was lost, an order that disagrees, work that still fails when all is well.
+BUGS = """
+select kind, subject from payments_case
+ where kind in ('no_alarm', 'disagrees') or kind = 'failing' and resolved_at is null
+"""
 DETECTED = """
 select r.channel_number, p.created_at, e.at, e.source
   from payments_receipt r join payments_payment p on p.id = r.payment_id join orders_order o on o.id = r.order_id
@@ -78,7 +83,11 @@ def judge(
         ),
         endings=Counter(deed.ending for deed in deeds),
         detections=read_detections(installation, trades),
-        violations=[*installation.audit(), *find_broken_promises(installation, deeds, trades)],
+        violations=[
+            *installation.audit(),
+            *find_broken_promises(installation, deeds, trades),
+            *(f"case {kind} about {subject}" for kind, subject in installation.ask(BUGS)),
+        ],
         faults=faults,
         missing=[kind for kind in wanted if not faults[kind]],
     )

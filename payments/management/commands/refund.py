@@ -26,12 +26,13 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON document")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if options["amount"] < 1 or not 1 <= len(options["reason"]) <= 80:
-            raise CommandError("--amount is at least 1, and --reason has 1 to 80 letters.", returncode=2)
-        try:
-            refund = ask_refund(
-                options["number"], amount=options["amount"], reason=options["reason"], actor=options["by"]
+        reason, by = options["reason"].strip(), options["by"].strip()
+        if options["amount"] < 1 or not 1 <= len(reason) <= 80 or not 1 <= len(by) <= 150:
+            raise CommandError(
+                "--amount is at least 1, --reason has 1 to 80 letters, --by 1 to 150.", returncode=2
             )
+        try:
+            refund = ask_refund(options["number"], amount=options["amount"], reason=reason, actor=by)
         except PaymentNotFound as error:
             raise CommandError(f"There is no payment {options['number']}.", returncode=2) from error
         except OverRefund as error:
