@@ -238,7 +238,7 @@ class Machine(RuleBasedStateMachine):
         else:
             reject_refund(refund.number, actor="Bob", reason="no")
             self.reached["refund REJECTED"] += 1
-        refund.status = "REFUNDING" if agrees else "REJECTED"
+        self.world.decide(refund, agrees=agrees)
 
     @precondition(
         lambda self: any(order.status == "READY_FOR_SHIPMENT" for order in self.world.orders.values())

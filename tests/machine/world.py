@@ -47,6 +47,8 @@ class Refund:
     amount: int
     status: str
     number: str = ""
+    # Asked for by one person, and seen by no second one.
+    is_alone: bool = False
 
 
 @dataclass
@@ -204,11 +206,11 @@ class World:
             self.is_disputed |= not is_ours
             return not is_ours
         waiting = [refund for refund in receipt.refunds if refund.status == "PENDING_APPROVAL"]
-        while amount > receipt.left and waiting:
-            waiting.pop().status = "REJECTED"
-        if amount > receipt.left:
+        if amount > receipt.left + sum(refund.amount for refund in waiting):
             self.reached["console refund waited"] += 1
             return False
+        while amount > receipt.left:
+            waiting.pop().status = "REJECTED"
         receipt.refunds.append(Refund(amount, "REFUNDED", report.number))
         self._count_what_is_left(receipt)
         self.reached["console refund"] += 1
@@ -219,9 +221,23 @@ class World:
         if amount > receipt.left:
             self.reached["over refund"] += 1
             return None
-        refund = Refund(amount, "PENDING_APPROVAL" if amount > APPROVAL_ABOVE else "REFUNDING")
+        alone = [
+            refund.amount for refund in receipt.refunds if refund.is_alone and refund.status in RESERVING
+        ]
+        needs_two = amount + sum(alone) > APPROVAL_ABOVE
+        refund = Refund(amount, "PENDING_APPROVAL" if needs_two else "REFUNDING", is_alone=True)
         receipt.refunds.append(refund)
         return refund
+
+    def decide(self, refund: Refund, *, agrees: bool) -> None:
+        """A second person has looked at it."""
+        refund.status = "REFUNDING" if agrees else "REJECTED"
+        refund.is_alone &= not agrees
+        [receipt] = [
+            one for one in self.receipts.values() if any(refund is its_own for its_own in one.refunds)
+        ]
+        if not agrees and receipt.klass in ("surplus", "late"):
+            receipt.refunds.append(Refund(receipt.left, "REFUNDING"))
 
     def _hear_refund(self, word: Word, report: RefundReport) -> None:
         receipt = self.receipts.get((word.channel, word.trade))

@@ -1,0 +1,318 @@
+"""The small world that a point is visited in: a shop with one product, the sandbox, and callbacks on their way.
+
+Its verbs are what people, the channel and time do from outside; each goes through a real door of ours.
+"""
+
+import http.client
+import json
+import logging
+import select
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import requests
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models.functions import Now
+from django.test import Client
+
+from orders.access import token_of
+from orders.models import Order, Product
+from orders.moves import lock_order
+from payments.applying import request_of
+from payments.channels.base import DEAD_MARGIN
+from payments.channels.registry import get_channel
+from payments.models import Case, Payment, Receipt, Refund
+from payments.moves import start_payment
+from shop.alarms import claim_due, handle, handle_now
+from shop.models import Alarm
+from tests.checkout.conftest import fill_cart, form_of
+from tests.factories import make_order
+from tests.sandbox_process import SandboxProcess
+from tests.sweep.children import describe_error
+
+KEPT_HEADERS = ("content-type", "wechatpay-")
+# What may stay when all is well: a payment that can still be paid is asked about, an unpaid order will expire.
+RESTING = ("query_payment", "expire_order")
+# Who sleeps with a row in hand keeps it as it is.
+TIME_PASSES = """
+update payments_payment set lease_until = now() where id in
+    (select id from payments_payment where lease_until > now() for update skip locked);
+update shop_alarm set due_at = now() where id in
+    (select id from shop_alarm where due_at > now() for update skip locked);
+update payments_callback set received_at = received_at - interval '2 minutes' where id in
+    (select id from payments_callback where taken_at is null for update skip locked);
+"""
+
+
+@dataclass(frozen=True)
+class Message:
+    """One genuine callback as the channel sent it. Its id stays the same over all tries."""
+
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def id(self) -> str:
+        return str(json.loads(self.body)["id"])
+
+
+class Mailbox:
+    """The address that the channel notifies. Messages are caught here, and brought to our door by hand."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def catch(self, sandbox: SandboxProcess, number: str, refund_number: str | None = None) -> list[Message]:
+        """Have the sandbox send its notifications about a payment, or one refund of it; none when it has none."""
+        asking = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=10)
+        wish = json.dumps({} if refund_number is None else {"out_refund_no": refund_number})
+        asking.request("POST", f"/_sandbox/trades/wechat/{number}/notify", wish)
+        caught = []
+        while asking.sock not in (ready := select.select([self._listener, asking.sock], [], [], 10)[0]):
+            assert ready, "the sandbox neither notifies nor answers"
+            caught.append(self._take())
+        asking.close()
+        return caught
+
+    def _take(self) -> Message:
+        sender, _ = self._listener.accept()
+        with sender, sender.makefile("rb") as stream:
+            stream.readline()
+            headers = {name.lower(): value for name, value in http.client.parse_headers(stream).items()}
+            body = stream.read(int(headers["content-length"]))
+            sender.sendall(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+        return Message({name: headers[name] for name in headers if name.startswith(KEPT_HEADERS)}, body)
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._listener.close()
+
+
+class Failures(logging.Handler):
+    """The errors of alarms that failed: they are logged, and tried again, and told nowhere else."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.errors: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.errors.append(describe_error())
+
+
+class World:
+    """One order's world. `messages` are the callbacks caught so far, those in `acknowledged` will not come again."""
+
+    order: Order
+
+    def __init__(self, sandbox: SandboxProcess, mailbox: Mailbox) -> None:
+        self.sandbox, self.mailbox = sandbox, mailbox
+        self.shopper = Client()
+        self.messages: list[Message] = []
+        self.acknowledged: set[str] = set()
+        self.kept: dict[str, Any] = {}  # what a flow must remember of its beginning
+        self.tell: Any = lambda *_: None
+
+    def enter_child(self, tell: Any) -> None:
+        """From now on in a forked process: nobody's connections are shared."""
+        self.tell = tell
+        self.sandbox.http = requests.Session()
+
+    # ---- the shopper ----
+
+    def place(self, **product: Any) -> None:
+        """Have one order of one tea, unpaid."""
+        self.order = make_order(**product)
+
+    def fill_form(self) -> None:
+        """Stand before the filled-in checkout form."""
+        fill_cart(self.shopper)
+        self.kept["form"] = form_of(self.shopper)
+
+    def send_form(self) -> None:
+        """Press the button of the checkout form."""
+        self.shopper.post("/checkout/", self.kept["form"])
+
+    def post(self, path: str, **body: Any) -> int:
+        """One request of the order's shopper to the API. Returns the status; raises what would be a 500."""
+        answer = self.shopper.post(
+            f"/api/v1/{path}", json.dumps(body), content_type="application/json", headers=self._bearer
+        )
+        return answer.status_code
+
+    @property
+    def _bearer(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {token_of(self.order)}"}
+
+    def apply(self, **more: Any) -> int:
+        """Ask for a code to pay with."""
+        return self.post(f"orders/{self.order.number}/payments", channel="wechat", scene="qr", **more)
+
+    def cancel(self) -> int:
+        """Give the order up."""
+        return self.post(f"orders/{self.order.number}/cancel")
+
+    def query(self) -> int:
+        """Press "I have paid"."""
+        return self.post(f"payments/{self.payment.number}/query")
+
+    def watch_page(self) -> None:
+        """Have the order's page open, which asks for news."""
+        self.shopper.get(f"/api/v1/orders/{self.order.number}/status", headers=self._bearer)
+
+    def pay(self, *, force: bool = False) -> None:
+        """Pay the newest attempt in the wallet; what the channel tells about it is caught."""
+        self.sandbox.pay(self.payment.number, force=force)
+        self.messages = self.catch_all()
+
+    def pay_oldest(self) -> None:
+        """Pay the first code that the channel still takes money for, and let the channel tell us at once."""
+        for number in Payment.objects.order_by("id").values_list("number", flat=True):
+            if any(trade["status"] == "OPEN" for trade in self.sandbox.trades(number)):
+                self.sandbox.pay(number)
+                for message in self.mailbox.catch(self.sandbox, number):
+                    self.deliver(message)
+                return
+
+    def open_two(self) -> None:
+        """Have an order with two codes, the first one superseded."""
+        self.place()
+        self.apply()
+        Payment.objects.update(superseded_at=Now())
+        self.apply()
+
+    def pay_all(self) -> None:
+        """Pay every code there is."""
+        for payment in Payment.objects.order_by("id"):
+            self.sandbox.pay(payment.number)
+        self.messages = self.catch_all()
+
+    @property
+    def payment(self) -> Payment:
+        """The newest attempt."""
+        return Payment.objects.latest("id")
+
+    # ---- a payment that the channel knows before we do ----
+
+    def open_elsewhere(self) -> None:
+        """Have the order paid under a number whose row we have not committed yet."""
+        payment = Payment(
+            order=self.order,
+            channel="wechat",
+            scene="qr",
+            amount=self.order.amount,
+            currency=self.order.currency,
+            request={
+                "description": "tea",
+                "notify_url": f"{self.mailbox.url}/notify/wechat/",
+                "return_url": "",
+            },
+            expires_at=self.order.expires_at,
+            dead_at=self.order.expires_at + DEAD_MARGIN,
+        )
+        get_channel("wechat").create(request_of(payment))
+        self.kept["payment"] = payment
+        self.sandbox.pay(payment.number)
+        self.messages = self.catch_all()
+
+    def let_it_appear(self) -> None:
+        """Its row is committed, unless it is there already."""
+        if Payment.objects.exists():
+            return
+        with transaction.atomic():
+            start_payment(lock_order(self.order.number), self.kept["payment"])
+
+    # ---- the channel ----
+
+    def set_faults(self, *script: dict[str, Any]) -> None:
+        """What goes wrong from now on. Notifications never come by themselves: they are caught and delivered."""
+        self.sandbox.set_faults({"notify": {"drop": 1.0}, "script": list(script)})
+
+    def deliver(self, message: Message) -> int:
+        """Bring one callback to our door."""
+        headers = dict(message.headers)
+        kind = headers.pop("content-type")
+        self.tell("delivering", message.id)
+        answer = self.shopper.post("/notify/wechat/", message.body, content_type=kind, headers=headers)
+        if answer.status_code < 300:
+            self.acknowledged.add(message.id)
+        return answer.status_code
+
+    def catch_all(self) -> list[Message]:
+        """Every notification that the channel has about this world's payments and refunds."""
+        caught = []
+        for number in self.numbers():
+            refunds = [made for trade in self.sandbox.trades(number) for made in trade["refunds"]]
+            for about in (None, *(made["out_refund_no"] for made in refunds)):
+                caught += self.mailbox.catch(self.sandbox, number, about)
+        return caught
+
+    def trades(self) -> list[dict[str, Any]]:
+        """What the channel says of this world's payments: the truth."""
+        return [trade for number in self.numbers() for trade in self.sandbox.trades(number)]
+
+    def numbers(self) -> list[str]:
+        """The payments that the channel may know, also one that we do not know yet."""
+        elsewhere = [self.kept["payment"].number] if "payment" in self.kept else []
+        return list({*Payment.objects.values_list("number", flat=True), *elsewhere})
+
+    # ---- time, and the healers ----
+
+    def let_time_pass(self) -> None:
+        """Leases have ended, every alarm is due, and a message that names nothing of ours has waited for minutes."""
+        with connection.cursor() as cursor:
+            cursor.execute(TIME_PASSES)
+
+    def expire(self) -> None:
+        """The order's time is over, and nobody has come to look for a minute."""
+        Order.objects.update(expires_at=Now() - timedelta(minutes=1))
+        self.neglect()
+
+    def neglect(self) -> None:
+        """Every alarm is a minute overdue."""
+        self.let_time_pass()
+        Alarm.objects.update(due_at=Now() - timedelta(minutes=1))
+
+    def run_alarms(self, kind: str = "") -> list[str]:
+        """Whatever is due is done once, or every alarm of one `kind`. Returns the errors of what failed."""
+        failures, log = Failures(), logging.getLogger("nodrop.alarms")
+        log.addHandler(failures)
+        try:
+            for subject in Alarm.objects.filter(kind=kind).values_list("subject", flat=True):
+                handle_now(kind, subject)
+            for claim in [] if kind else claim_due(100):
+                handle(claim)
+        finally:
+            log.removeHandler(failures)
+        for error in failures.errors:
+            self.tell("failed", error)
+        return failures.errors
+
+    def is_at_rest(self) -> bool:
+        """Whether nobody has anything left to do."""
+        return not Alarm.objects.exclude(kind__in=RESTING).exists()
+
+    # ---- how it looks ----
+
+    def look(self) -> dict[str, Any]:
+        """What has become of it, in a few words and sums."""
+        trades = self.trades()
+        paid = sum(trade["amount"] for trade in trades if trade["status"] == "PAID")
+        back = [made for trade in trades for made in trade["refunds"] if made["status"] == "SUCCESS"]
+        return {
+            "orders": [order.status for order in Order.objects.order_by("id")],
+            "live": Payment.objects.filter(status="PAYING", superseded_at__isnull=True).count(),
+            "payable": [trade["status"] for trade in trades].count("OPEN"),
+            "receipts": [receipt.receipt_class for receipt in Receipt.objects.order_by("id")],
+            "refunds": [refund.status for refund in Refund.objects.order_by("id")],
+            "refunds_at_channel": len(back),
+            "kept_by_channel": paid - sum(made["amount"] for made in back),
+            "stock": Product.objects.get().stock,
+            "is_mailed": any(Path(settings.EMAIL_FILE_PATH).iterdir()),
+            "cases": sorted(Case.objects.filter(resolved_at__isnull=True).values_list("kind", flat=True)),
+        }
