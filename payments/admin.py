@@ -1,12 +1,17 @@
-"""Staff read payments, receipts, refunds, callbacks and cases here. Nothing of it can be edited."""
+"""Staff read payments, receipts, refunds, callbacks and cases here, and decide about refunds. Nothing can be edited."""
 
+from collections.abc import Callable
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from payments.errors import OwnApproval, RefundIsDecided
 from payments.models import Callback, Case, Payment, Receipt, Refund
+from payments.refunding import approve_refund, reject_refund
 from shop.admin import ReadOnlyAdmin, ReadOnlyInline, money_cell, mood_word
 
 
@@ -93,6 +98,31 @@ class RefundAdmin(MoneyAdmin):
     list_filter = ("status", "kind", "channel")
     search_fields = ("=number", "=channel_number")
     list_select_related = ("receipt",)
+    actions = ("approve", "reject")
+
+    def has_decide_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("payments.change_refund")
+
+    @admin.action(permissions=["decide"], description="Approve: send the money back")
+    def approve(self, request: HttpRequest, refunds: QuerySet[Refund]) -> None:
+        self._decide(request, refunds, lambda number, actor: approve_refund(number, actor=actor))
+
+    @admin.action(permissions=["decide"], description="Reject: keep the money")
+    def reject(self, request: HttpRequest, refunds: QuerySet[Refund]) -> None:
+        self._decide(
+            request, refunds, lambda number, actor: reject_refund(number, actor=actor, reason="in the admin")
+        )
+
+    def _decide(
+        self, request: HttpRequest, refunds: QuerySet[Refund], decide: Callable[[str, str], Refund]
+    ) -> None:
+        for number in refunds.values_list("number", flat=True):
+            try:
+                refund = decide(number, request.user.get_username())
+            except (OwnApproval, RefundIsDecided) as error:
+                self.message_user(request, f"{number}: {error}", messages.ERROR)
+            else:
+                self.message_user(request, f"{number} is {refund.status}.", messages.SUCCESS)
 
     @admin.display(description="amount", ordering="amount")
     def money(self, refund: Refund) -> SafeString:

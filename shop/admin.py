@@ -37,7 +37,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):
     """Nobody adds, changes or deletes here, superusers neither."""
 
     show_full_result_count = False
-    actions = None
+    actions: tuple[str, ...] | None = None
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

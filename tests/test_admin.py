@@ -2,11 +2,14 @@
 
 import pytest
 from django.contrib import admin
+from django.contrib.auth.models import Permission
 from django.db.models import Model
+from django.test import Client
 from django.urls import reverse
 
 from orders.models import Order, OrderLine, Product
 from payments.models import Callback, Case, Payment, Receipt, Refund
+from payments.refunding import ask_refund
 from payments.settling import settle_payment
 from shop.models import Alarm, Event, Heartbeat, Source
 from tests.factories import make_order, make_payment, report
@@ -109,3 +112,37 @@ def test_new_product_is_added_with_its_stock(admin_client):
 def test_the_task_queue_can_be_looked_at_and_not_touched(admin_client, name):
     assert admin_client.get(reverse(f"admin:django_q_{name}_changelist")).status_code == 200
     assert admin_client.get(reverse(f"admin:django_q_{name}_add")).status_code == 403
+
+
+@pytest.fixture
+def waiting(order, settings) -> Refund:
+    """A refund that sue asked for, above the limit."""
+    settings.REFUND_APPROVAL_ABOVE = 0
+    return ask_refund(order.payments.get().number, amount=900, reason="broken", actor="sue")
+
+
+def act(client: Client, action: str, refund: Refund) -> str:
+    form = {"action": action, "_selected_action": [refund.pk]}
+    told = client.post(url(Refund, "changelist"), form, follow=True).content.decode()
+    refund.refresh_from_db()
+    return told
+
+
+@pytest.mark.parametrize(("action", "status"), [("approve", "REFUNDING"), ("reject", "REJECTED")])
+def test_second_person_decides_about_a_refund_that_waits(admin_client, waiting, action, status):
+    assert f"{waiting.number} is {status}." in act(admin_client, action, waiting)
+    assert waiting.status == status
+
+
+def test_who_asked_for_a_refund_cannot_approve_it(admin_client, admin_user, waiting):
+    Refund.objects.filter(pk=waiting.pk).update(asked_by=admin_user.username)
+    assert "somebody else" in act(admin_client, "approve", waiting)
+    assert waiting.status == "PENDING_APPROVAL"
+
+
+def test_refund_is_decided_by_staff_with_the_permission_only(client, django_user_model, waiting):
+    tom = django_user_model.objects.create_user("tom", is_staff=True)
+    tom.user_permissions.add(Permission.objects.get(codename="view_refund"))
+    client.force_login(tom)
+    act(client, "approve", waiting)
+    assert waiting.status == "PENDING_APPROVAL"

@@ -52,7 +52,11 @@ class Demo:
                 [*MANAGE, "demo", f"--port={self.port}", f"--sandbox-port={self.sandbox_port}", f"--data-dir={data_dir}"],
                 cwd=ROOT, env=inherited, stdout=out, stderr=out, start_new_session=True,
             )  # fmt: skip
-        wait_until(lambda: "Ctrl-C stops everything" in self.log.read_text(), within_s=90)
+        try:
+            wait_until(lambda: "Ctrl-C stops everything" in self.log.read_text(), within_s=90)
+        except BaseException:
+            self.process.terminate()  # its parts end with it
+            raise
 
     def order(self, **changed: Any) -> tuple[dict[str, Any], dict[str, str]]:
         """A placed order of the first Chinese product, and the headers of who placed it."""
