@@ -45,7 +45,9 @@ def fill(path: str, dice: random.Random) -> str:
 
 
 def test_doors_are_found():
-    assert {"/notify/", "/api/v1/orders", "/checkout/"} <= {door.partition("<")[0].partition("(")[0] for door in DOORS}
+    assert {"/notify/", "/api/v1/orders", "/checkout/"} <= {
+        door.partition("<")[0].partition("(")[0] for door in DOORS
+    }
 
 
 @pytest.mark.parametrize("door", DOORS)
