@@ -29,7 +29,13 @@ def test_paid_order_is_mailed_a_receipt(order, settings):
     [sent] = mail.outbox
     assert sent.to == [order.email]
     assert order.number in sent.subject
-    for fact in ("2 × Tea", "258.00", "WeChat Pay", f"{settings.PUBLIC_URL}/orders/{order.number}/?token="):
+    for fact in (
+        "2 × Tea",
+        "258.00",
+        "WeChat Pay",
+        "(Asia/Shanghai)",
+        f"{settings.PUBLIC_URL}/orders/{order.number}/?token=",
+    ):
         assert fact in sent.body
     assert Receipt.objects.get().mailed_at is not None
     assert not Alarm.objects.filter(kind="mail_receipt").exists()
