@@ -241,9 +241,9 @@ def test_address_without_its_slash_is_taken_too(caught, live_server):
 
 
 def test_surplus_money_goes_back_by_itself(sandbox, payment):
-    two = {"channel": "wechat", "operation": "pay", "when": "before", "what": "two_trades"}
-    sandbox.set_faults({"script": [two]})
     sandbox.pay(payment.number)
+    wait_until(lambda: is_paid(payment))
+    sandbox.pay(payment.number, force=True)
     wait_until(lambda: Receipt.objects.count() == 2)
     wait_until(
         lambda: look_again() or Refund.objects.filter(status=RefundStatus.REFUNDED).exists(), every_s=0.3

@@ -1,9 +1,10 @@
 """Settling: every (status, outcome) pair, and a home for every cent."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 
 from orders.models import Order, Product
 from orders.moves import close_order, lock_order
@@ -16,6 +17,7 @@ from payments.statuses import PAYMENT_DEEDS, Deed, PaymentStatus, ReceiptClass, 
 from shop.events import record
 from shop.models import Alarm, Source
 from tests.factories import make_order, make_payment, make_product, report, steps
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db
 
@@ -227,3 +229,36 @@ def test_the_database_refuses_an_impossible_receipt(wrong):
     settle(make_payment(make_order()))
     with pytest.raises(IntegrityError), transaction.atomic():
         Receipt.objects.update(**wrong)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_payments_that_succeed_at_the_same_moment_are_one_settled_and_one_surplus():
+    order = make_order()
+    first = make_payment(order)
+    Payment.objects.update(superseded_at=order.created_at)
+    second = make_payment(order)
+
+    def settle_second() -> Settled:
+        try:
+            return settle(second)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as rival:
+        with transaction.atomic():
+            settle(first)
+            told = rival.submit(settle_second)
+            wait_until(is_anybody_waiting_for_us)
+        assert told.result(timeout=10) is Settled.MOVED
+    classes = Receipt.objects.order_by("payment").values_list("receipt_class", flat=True)
+    assert list(classes) == [ReceiptClass.SETTLED, ReceiptClass.SURPLUS]
+    assert Refund.objects.get().receipt.payment == second
+
+
+def is_anybody_waiting_for_us() -> bool:
+    """Whether another session waits for a lock that this transaction holds."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "select exists (select from pg_locks where not granted and pg_backend_pid() = any(pg_blocking_pids(pid)))"
+        )
+        return bool(cursor.fetchone()[0])

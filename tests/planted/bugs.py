@@ -85,7 +85,7 @@ BUGS = (
         file="orders/moves.py",
         before="locked = Order.objects.select_for_update().annotate(",
         after="locked = Order.objects.annotate(",
-        caught_by=(f"{MONEY}/test_asking_refunds.py", f"{SWEEP}/test_sweep.py"),
+        caught_by=(f"{MONEY}/test_settling.py",),
     ),
     Bug(
         name="the creation lease is ignored",
