@@ -15,10 +15,13 @@ import structlog
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 from django.db.models.functions import Coalesce, Greatest, Now
+from django.utils import timezone
 from django.utils.module_loading import import_string
+from django_q.brokers.orm import ORM
 from django_q.tasks import async_task
 
 from shop.models import Alarm
+from shop.writes import write
 
 log = structlog.get_logger("nodrop.alarms")
 
@@ -69,6 +72,14 @@ def kinds() -> Mapping[str, Kind]:
 
 # ---- setting and removing, always inside the caller's transaction ------------------------------------------------
 
+SET = """
+insert into shop_alarm (kind, subject, due_at, last_at, attempts)
+values (%s, %s, coalesce(%s, statement_timestamp() + %s * interval '1 second'), %s, 0)
+on conflict (kind, subject) do update set due_at = excluded.due_at, last_at = excluded.last_at
+"""
+REMOVE = "delete from shop_alarm where kind = any(%s) and subject = %s"
+SEND = "insert into django_q_ormq (key, payload, lock) values (%s, %s, %s)"
+
 
 def set_alarm(
     kind: str,
@@ -79,18 +90,12 @@ def set_alarm(
     last_at: datetime | None = None,
 ) -> None:
     """Own one alarm for `subject`, due `at` or `in_s` seconds from the database's now. Replaces one that is there."""
-    due_at: Any = at if at is not None else Now() + timedelta(seconds=in_s or 0)
-    Alarm.objects.bulk_create(
-        [Alarm(kind=kind, subject=subject, due_at=due_at, last_at=last_at)],
-        update_conflicts=True,
-        unique_fields=["kind", "subject"],
-        update_fields=["due_at", "last_at"],
-    )
+    write(SET, kind, subject, at, in_s or 0, last_at)
 
 
 def remove_alarms(kinds: Sequence[str], subject: str) -> None:
     """The thing is finished."""
-    Alarm.objects.filter(kind__in=kinds, subject=subject).delete()
+    write(REMOVE, list(kinds), subject)
 
 
 def finish(claim: Claim) -> None:
@@ -119,7 +124,14 @@ def keep_pace(kind: str, subjects: Iterable[str], *, every_s: float) -> None:
 
 def send_message(kind: str, subject: str) -> None:
     """Also look at this alarm at once: a queue row in the caller's transaction. Losing or doubling it is harmless."""
-    async_task("shop.alarms.handle_now", kind, subject)
+    async_task("shop.alarms.handle_now", kind, subject, broker=_Broker())
+
+
+class _Broker(ORM):
+    """The stock broker, whose row travels together with the other writes of the transaction."""
+
+    def enqueue(self, task: str) -> None:
+        write(SEND, self.list_key, task, timezone.now())
 
 
 # ---- claiming and handling ---------------------------------------------------------------------------------------

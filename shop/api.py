@@ -1,5 +1,6 @@
 """What all API doors share: strict JSON in, problem documents out, and who is asking."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -11,7 +12,9 @@ from rest_framework import exceptions, serializers
 from rest_framework.authentication import BaseAuthentication, CSRFCheck
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
+from rest_framework.response import Response
 
+from shop.idempotency import MAX_KEY, InProgress, Key, KeyMismatch
 from shop.middleware import BUSY, busy
 from shop.problems import Problem, answer
 
@@ -59,6 +62,33 @@ def _flatten(detail: Any, path: str = "") -> Any:
             yield from _flatten(inner, f"{path}.{index}" if isinstance(inner, dict) else path)
     else:
         yield {"field": path, "detail": str(detail)}
+
+
+describe_error(KeyMismatch, lambda e: Problem(status=422, code="idempotency_mismatch", detail=str(e)))
+describe_error(
+    InProgress,
+    lambda e: Problem(status=409, code="in_progress", detail=str(e), retry_after_s=e.retry_after_s),
+)
+
+
+# ---- the same request again --------------------------------------------------------------------------------------
+
+
+def read_key(request: Request, scope: str) -> Key | None:
+    """The request's Idempotency-Key with what its body says; None when it has none. Raises a validation error."""
+    text = request.headers.get("Idempotency-Key")
+    if text is None:
+        return None
+    if not (1 <= len(text) <= MAX_KEY and text.isascii() and text.isprintable()):
+        detail = f"This must be 1 to {MAX_KEY} printable ASCII characters."
+        raise serializers.ValidationError({"Idempotency-Key": [detail]})
+    body = json.dumps(request.data, sort_keys=True)
+    return Key(scope, text, hashlib.sha256(body.encode()).hexdigest())
+
+
+def answer_once(fields: Any, *, status: int, is_replay: bool) -> Response:
+    """The answer, marked where the request had been answered before."""
+    return Response(fields, status=status, headers={"Idempotency-Replayed": "true"} if is_replay else None)
 
 
 # ---- in ----------------------------------------------------------------------------------------------------------

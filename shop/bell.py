@@ -10,21 +10,14 @@ from typing import Any, Self
 
 import redis
 import redis.asyncio
-import structlog
 from django.conf import settings
-from django_redis import get_redis_connection
 
-log = structlog.get_logger("nodrop.bell")
+from shop.hints import ask_redis, full_name
 
 
 def ring(subject: str) -> bool:
     """Wake whoever waits for news of `subject`; False when Redis could not be told. Never inside a transaction."""
-    try:
-        get_redis_connection("default").publish(_name(subject), "news")
-    except redis.RedisError as error:
-        log.info("bell did not ring", subject=subject, error=type(error).__name__)
-        return False
-    return True
+    return ask_redis(lambda client: client.publish(_name(subject), "news")) is not None
 
 
 class Listening:
@@ -68,4 +61,4 @@ class Listening:
 
 
 def _name(subject: str) -> str:
-    return f"{settings.CACHES['default']['KEY_PREFIX']}:bell:{subject}"
+    return full_name(f"bell:{subject}")

@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 
 from shop.models import Event, Source
+from shop.writes import insert
 
 log = structlog.get_logger("nodrop.moves")
 
@@ -27,18 +28,20 @@ class Change:
 
 def record(changes: Sequence[Change]) -> None:
     """Write the events of one transaction in one statement, and a log line for each."""
-    Event.objects.bulk_create(
-        Event(
-            subject_kind=change.subject_kind,
-            subject=change.subject,
-            order_number=change.order_number,
-            from_status=change.from_status,
-            to_status=change.to_status,
-            source=change.source,
-            actor=change.actor,
-            note=dict(change.note),
+    insert(
+        *(
+            Event(
+                subject_kind=change.subject_kind,
+                subject=change.subject,
+                order_number=change.order_number,
+                from_status=change.from_status,
+                to_status=change.to_status,
+                source=change.source,
+                actor=change.actor,
+                note=dict(change.note),
+            )
+            for change in changes
         )
-        for change in changes
     )
     for change in changes:
         log.info(

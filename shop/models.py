@@ -82,3 +82,33 @@ class Heartbeat(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} {self.at:%H:%M:%S}"
+
+
+class IdempotencyKey(models.Model):
+    """What became of one request that its client may send again: `subject` is the public number of what it made.
+
+    Written in the transaction that makes the subject. While a lease runs, somebody is at work on it.
+    """
+
+    scope = models.CharField(
+        max_length=100, help_text="what is made, and for whom: two clients may use one key"
+    )
+    key = models.CharField(max_length=255)
+    body_hash = models.CharField(max_length=64, blank=True)
+    subject = models.CharField(max_length=64, blank=True)
+    status = models.PositiveSmallIntegerField(help_text="of the first answer")
+    lease_until = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["scope", "key"], name="one_row_per_key"),
+            models.CheckConstraint(
+                condition=~Q(subject="") | Q(lease_until__isnull=False),
+                name="key_has_made_something_or_a_lease",
+            ),
+        ]
+        indexes = [models.Index(fields=["created_at"], name="key_created")]
+
+    def __str__(self) -> str:
+        return f"{self.scope} {self.key}"

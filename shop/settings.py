@@ -81,6 +81,10 @@ DB_POOL = env.bool("NODROP_DB_POOL", False)
 # Threads of one web process that may hold a connection at once.
 DB_POOL_SIZE = env.int("NODROP_DB_POOL_SIZE", 12)
 
+# PostgreSQL plans the statements of the hot paths once for each connection; a pooler between us that gives each
+# transaction another connection (pgbouncer in transaction mode) needs this off.
+DB_PREPARED = env.bool("NODROP_DB_PREPARED", True)
+
 
 def database() -> dict[str, Any]:
     url = env.str("DATABASE_URL", "") or embedded.postgres_url(DATA_DIR)
@@ -95,6 +99,8 @@ def database() -> dict[str, Any]:
         # A waiting shopper gets a clear answer after seconds; nothing may hold a row lock while it thinks.
         "options": "-c lock_timeout=3s -c statement_timeout=15s -c idle_in_transaction_session_timeout=10s",
     }
+    if DB_PREPARED:
+        options["OPTIONS"] |= {"server_side_binding": True, "prepare_threshold": 3}
     if DB_POOL:
         # The pool waits longer after each failed try to connect; when it may not try for long, the first request
         # after an outage begins a fresh one.
@@ -153,6 +159,8 @@ SCHEDULES = {"scan_payments": ("payments.tasks.scan", 1)}
 # Called with the claim and the error when the handler of an alarm keeps failing.
 ALARM_FAILED = "payments.cases.open_for_alarm"
 ORDER_LIFETIME_S = env.int("ORDER_LIFETIME_S", 30 * 60)
+# The same lines for the same buyer again within this time are taken for a mistake; 0 takes every order.
+DUPLICATE_WINDOW_S = env.int("DUPLICATE_WINDOW_S", 600)
 # How long an unanswered earlier attempt may hold up the next one before the shopper may choose to go on.
 CONFIRMING_LIMIT_S = env.int("CONFIRMING_LIMIT_S", 60)
 # A refund above this many minor units waits for a second person.

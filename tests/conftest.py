@@ -1,6 +1,7 @@
 """Real parts for every test: PostgreSQL and Redis, embedded unless an address is given, and the sandbox gateway."""
 
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,17 @@ from tests.redis_states import redis_state as redis_state
 from tests.sandbox_process import SandboxProcess, start_sandbox
 from tests.sweep.summary import pytest_terminal_summary as pytest_terminal_summary
 
+NTH = count()
+
 embedded.ensure_started_for(shop_settings)
 # Between tests the tables are emptied, which the database refuses to everybody else.
 shop_settings.DATABASES["default"]["OPTIONS"]["options"] += " -c nodrop.may_forget=on"
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _redis_of_this_worker(worker_id: str, testrun_uid: str) -> None:
-    """Parallel workers share one Redis; each has keys of its own."""
-    shop_settings.CACHES["default"]["KEY_PREFIX"] = f"test-{testrun_uid}-{worker_id}"
+@pytest.fixture(autouse=True)
+def _redis_of_this_test(worker_id: str, testrun_uid: str) -> None:
+    """Parallel workers share one Redis, and it outlives the tables of a test: each test has keys of its own."""
+    shop_settings.CACHES["default"]["KEY_PREFIX"] = f"test-{testrun_uid}-{worker_id}-{next(NTH)}"
 
 
 @pytest.fixture(scope="session")

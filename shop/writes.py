@@ -1,0 +1,118 @@
+"""Writes of one transaction that travel together: one statement instead of many, while a row lock is held.
+
+Outside of `together` each write is a statement at once. Inside, they wait until its end and go as one, in no order: so no
+row is written twice there, and nobody reads in between what was written. The rules stay with those who call this.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache
+from typing import Any
+
+from django.db import connection
+from django.db.models import Model
+from django.db.models.expressions import DatabaseDefault
+
+Write = tuple[str, Sequence[Any]]
+
+_waiting: ContextVar[list[Write] | None] = ContextVar("waiting", default=None)
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Send the block's writes as one statement at its end, or at the end of the block around it. Must be inside a transaction."""
+    if _waiting.get() is not None:
+        yield
+        return
+    token = _waiting.set([])
+    try:
+        yield
+        flush()
+    finally:
+        _waiting.reset(token)
+
+
+def flush() -> None:
+    """Send now what waits, because something of it is about to be read."""
+    waiting = _waiting.get()
+    if not waiting:
+        return
+    *first, (last, _) = waiting
+    named = ", ".join(f"w{at} as ({sql})" for at, (sql, _) in enumerate(first))
+    _execute(f"with {named} {last}" if named else last, [value for _, values in waiting for value in values])
+    waiting.clear()
+
+
+def write(sql: str, *values: Any) -> None:
+    """One INSERT, UPDATE or DELETE, with `%s` for each value."""
+    waiting = _waiting.get()
+    if waiting is None:
+        _execute(sql, values)
+    else:
+        waiting.append((sql, values))
+
+
+def insert(*rows: Model) -> None:
+    """Insert new rows of one model, or none. Columns that the database fills stay as they are in Python; so does the key."""
+    if not rows:
+        return
+    model, given = type(rows[0]), _given(rows[0])
+    write(_insert_sql(model, given, len(rows)), *[value for row in rows for value in _values(row, given)])
+
+
+def update(row: Model, *, counting: str = "", **columns: Any) -> None:
+    """Write the named columns of a row, by its key, and of its Python object: never the whole row.
+
+    `counting` is a column that the database raises by one, whatever Python thinks that it is.
+    """
+    for name, value in columns.items():
+        setattr(row, name, value)
+    if counting:
+        setattr(row, counting, getattr(row, counting) + 1)
+    write(_update_sql(type(row), tuple(columns), counting), *_values(row, tuple(columns)), row.pk)
+
+
+def save(row: Model) -> None:
+    """Insert a new row, or write all of one that is locked."""
+    if row.pk is None:
+        insert(row)
+    else:
+        row.save()
+
+
+def _given(row: Model) -> tuple[str, ...]:
+    """The fields that have a value: not the key that is to come, nor what the database fills by itself."""
+    return tuple(
+        field.name
+        for field in row._meta.concrete_fields
+        if not isinstance(value := getattr(row, field.attname), DatabaseDefault)
+        and not (field.primary_key and value is None)
+    )
+
+
+def _values(row: Model, names: Sequence[str]) -> list[Any]:
+    fields = [row._meta.get_field(name) for name in names]
+    return [field.get_db_prep_save(getattr(row, field.attname), connection) for field in fields]  # type: ignore[union-attr]
+
+
+@lru_cache
+def _insert_sql(model: type[Model], names: tuple[str, ...], rows: int) -> str:
+    places = ", ".join(["(" + ", ".join(["%s"] * len(names)) + ")"] * rows)
+    return f"insert into {model._meta.db_table} ({', '.join(_columns(model, names))}) values {places}"  # noqa: S608
+
+
+@lru_cache
+def _update_sql(model: type[Model], names: tuple[str, ...], counting: str) -> str:
+    changes = [f"{column} = %s" for column in _columns(model, names)]
+    changes += [f"{column} = {column} + 1" for column in _columns(model, (counting,) if counting else ())]
+    return f"update {model._meta.db_table} set {', '.join(changes)} where id = %s"  # noqa: S608
+
+
+def _columns(model: type[Model], names: Sequence[str]) -> list[str]:
+    return [str(model._meta.get_field(name).column) for name in names]  # type: ignore[union-attr]
+
+
+def _execute(sql: str, values: Sequence[Any]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)

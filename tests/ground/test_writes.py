@@ -1,0 +1,161 @@
+"""Writes that travel together, and the reads of the hot paths."""
+
+import threading
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+
+from orders.models import Order
+from payments.models import Payment
+from payments.moves import WITH_ITS_ORDER, lock_payment
+from shop.alarms import remove_alarms, set_alarm
+from shop.clock import read_now
+from shop.events import Change, record
+from shop.models import Alarm, Event, Source
+from shop.writes import flush, insert, save, together, update, write
+from tests.factories import make_order, make_payment
+
+pytestmark = pytest.mark.django_db
+
+
+def test_writes_of_a_block_are_one_statement(django_assert_num_queries):
+    now = read_now()
+    with transaction.atomic(), django_assert_num_queries(1), together():
+        set_alarm("one", "1", in_s=5)
+        insert(Alarm(kind="two", subject="2", due_at=now), Alarm(kind="three", subject="3", due_at=now))
+        remove_alarms(["four"], "4")
+    assert set(Alarm.objects.values_list("kind", flat=True)) == {"one", "two", "three"}
+
+
+def test_block_within_a_block_travels_with_the_outer_one(django_assert_num_queries):
+    with django_assert_num_queries(1), together():
+        set_alarm("one", "1")
+        with together():
+            set_alarm("two", "2")
+
+
+def test_outside_a_block_each_write_is_a_statement_at_once():
+    set_alarm("one", "1")
+    assert Alarm.objects.filter(kind="one").exists()
+
+
+def test_what_waits_may_be_sent_before_something_is_read():
+    with together():
+        set_alarm("one", "1")
+        assert not Alarm.objects.exists()
+        flush()
+        assert Alarm.objects.exists()
+    assert Alarm.objects.count() == 1
+
+
+def test_block_that_raises_writes_nothing_and_leaves_nothing_behind():
+    def fail() -> None:
+        with together():
+            set_alarm("one", "1")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    set_alarm("two", "2")
+    assert list(Alarm.objects.values_list("kind", flat=True)) == ["two"]
+
+
+def test_block_without_writes_is_no_statement(django_assert_num_queries):
+    with django_assert_num_queries(0), together():
+        record([])
+
+
+def test_one_refusal_of_the_database_refuses_the_whole_block():
+    now = read_now()
+    Alarm.objects.create(kind="one", subject="1", due_at=now)
+
+    def write_both() -> None:
+        with transaction.atomic(), together():
+            set_alarm("two", "2")
+            insert(Alarm(kind="one", subject="1", due_at=now))
+
+    with pytest.raises(IntegrityError):
+        write_both()
+    assert Alarm.objects.count() == 1
+
+
+def test_events_of_one_statement_keep_their_order():
+    step = {"subject_kind": "order", "subject": "N1", "order_number": "N1", "source": Source.SYSTEM}
+    with together():
+        record([Change(from_status=str(n), to_status=str(n + 1), **step) for n in range(9)])
+    assert [event.from_status for event in Event.objects.filter(subject="N1").order_by("id")] == [
+        str(n) for n in range(9)
+    ]
+
+
+def test_update_writes_the_named_columns_and_the_object_knows_them():
+    order = make_order()
+    Order.objects.filter(pk=order.pk).update(name="Bert", version=7)
+    update(order, counting="version", phone="1")
+    stored = Order.objects.get(pk=order.pk)
+    assert (stored.name, stored.phone, stored.version) == ("Bert", "1", 8)
+    assert order.phone == "1"
+
+
+def test_new_row_is_inserted_and_a_known_one_written():
+    save(Alarm(kind="one", subject="1", due_at=read_now()))
+    alarm = Alarm.objects.get()
+    alarm.attempts = 3
+    save(alarm)
+    assert Alarm.objects.get().attempts == 3
+
+
+def test_values_are_never_a_part_of_the_statement():
+    nasty = "%s'; drop table shop_alarm; --"
+    write(
+        "insert into shop_alarm (kind, subject, due_at, attempts) values (%s, %s, now(), 0)",
+        nasty[:40],
+        nasty,
+    )
+    assert Alarm.objects.get().subject == nasty
+
+
+def test_joined_rows_are_what_the_managers_read():
+    payment = make_payment(make_order())
+    with transaction.atomic():
+        order, locked = WITH_ITS_ORDER.first(payment.number, "wechat")
+    assert (order, locked) == (payment.order, payment)
+    for field in Payment._meta.concrete_fields:
+        assert getattr(locked, field.attname) == getattr(payment, field.attname)
+    assert not locked._state.adding
+    assert locked.now == order.now
+
+
+@pytest.mark.django_db(transaction=True)
+def test_payment_is_locked_after_its_order():
+    """While a rival has the payment, who wants both has the order already: everybody goes the same way."""
+    payment = make_payment(make_order())
+    held, let_go = threading.Event(), threading.Event()
+
+    def hold_payment() -> None:
+        with transaction.atomic():
+            Payment.objects.select_for_update().get(pk=payment.pk)
+            held.set()
+            let_go.wait(5)
+        connection.close()
+
+    def lock_both() -> None:
+        with transaction.atomic():
+            lock_payment(payment.number, channel="wechat")
+        connection.close()
+
+    holder, seeker = threading.Thread(target=hold_payment), threading.Thread(target=lock_both)
+    holder.start()
+    held.wait(5)
+    seeker.start()
+    try:
+        for _ in range(100):
+            with transaction.atomic():
+                free = Order.objects.select_for_update(skip_locked=True).filter(pk=payment.order_id).exists()
+            if not free:
+                break
+        assert not free
+    finally:
+        let_go.set()
+        holder.join()
+        seeker.join()
