@@ -1,19 +1,30 @@
 """API doors of the goods: the catalogue and placing an order."""
 
+import hashlib
 from typing import Any
 
 from django.conf import settings
+from django.http import HttpResponse
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from orders.access import remember, token_of
-from orders.errors import InvalidOrder, MixedCurrency, OrderNotFound, OutOfStock
+from orders.access import find_order, remember, token_of
+from orders.errors import DuplicateOrder, InvalidOrder, MixedCurrency, OrderNotFound, OutOfStock
 from orders.models import Order, Product
-from orders.placing import Contact, Item, place_order
-from shop.api import ShopperAuthentication, StrictSerializer, Text, Whole, describe_error
-from shop.problems import Problem
+from orders.placing import Contact, Item, Placed, place_once, place_order
+from shop.api import (
+    ShopperAuthentication,
+    StrictSerializer,
+    Text,
+    Whole,
+    answer_once,
+    bearer_token,
+    describe_error,
+    read_key,
+)
+from shop.problems import Problem, answer
 
 PAGE_SIZE = 50
 
@@ -48,6 +59,7 @@ class ContactSerializer(StrictSerializer):
 class PlaceOrderSerializer(StrictSerializer):
     items = ItemSerializer(many=True)
     contact = ContactSerializer()
+    again = serializers.BooleanField(default=False)
 
 
 class ProductSerializer(serializers.ModelSerializer):
@@ -72,18 +84,42 @@ class ProductsView(APIView):
 
 
 class OrdersView(APIView):
-    """`POST orders`: place an order."""
+    """`POST orders` items, contact, again: place an order, once for each Idempotency-Key."""
 
     authentication_classes = (ShopperAuthentication,)
 
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> HttpResponse:
         wanted = PlaceOrderSerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
-        data = wanted.validated_data
-        order = place_order([Item(**item) for item in data["items"]], Contact(**data["contact"]))
+        try:
+            placed = _place(request, **wanted.validated_data)
+        except DuplicateOrder as error:
+            return answer(_duplicate(request, error))
         if request.session.session_key:  # a browser that is known; others come back by the token
-            remember(request.session, order)
-        return Response(placed_fields(order), status=201)
+            remember(request.session, placed.order)
+        return answer_once(placed_fields(placed.order), status=201, is_replay=placed.is_replay)
+
+
+def _place(request: Request, items: list[Any], contact: dict[str, str], *, again: bool) -> Placed:
+    session = request.session.session_key
+    # Two clients may use the same key; where nobody is known by a session, the body tells them apart.
+    scope = f"orders:{hashlib.sha256(session.encode()).hexdigest()[:32]}" if session else "orders"
+    key = read_key(request, scope)
+    wanted = [Item(**item) for item in items], Contact(**contact)
+    if key is None:
+        return Placed(place_order(*wanted, again=again), is_replay=False)
+    return place_once(key, *wanted, again=again)
+
+
+def _duplicate(request: Request, error: DuplicateOrder) -> Problem:
+    """The refusal, which names the first order to whoever may see it and to nobody else."""
+    try:
+        first = find_order(error.number, token=bearer_token(request), session=request.session)
+    except OrderNotFound:
+        extra = {}
+    else:
+        extra = {"order": first.number, "pay_url": pay_url(first)}
+    return Problem(status=409, code="duplicate_order", detail=str(error), extra=extra)
 
 
 def page_of(request: Request) -> int:
@@ -111,8 +147,13 @@ def order_fields(order: Order) -> dict[str, Any]:
             for line in order.lines.select_related("product")
         ],
         "expires_at": order.expires_at.isoformat(),
-        "pay_url": f"{settings.PUBLIC_URL}/orders/{order.number}/pay/",
+        "pay_url": pay_url(order),
     }
+
+
+def pay_url(order: Order) -> str:
+    """The page where the order is paid, for whoever may see it."""
+    return f"{settings.PUBLIC_URL}/orders/{order.number}/pay/"
 
 
 def placed_fields(order: Order) -> dict[str, Any]:

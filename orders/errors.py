@@ -5,6 +5,7 @@ OrderError
 │   ├── UnknownProduct
 │   └── MixedCurrency
 ├── OutOfStock          fewer left than asked for (409)
+├── DuplicateOrder      the same was ordered a moment ago (409); who means it says so
 ├── OrderNotFound       no such order, or not this person's (404)
 └── IllegalMove         a bug, or a rival was faster: the table has no such move
 """
@@ -37,6 +38,14 @@ class OutOfStock(OrderError):
         super().__init__(f"Only {left} of {name} left." if left else f"{name} is sold out.")
         self.sku = sku
         self.left = left
+
+
+class DuplicateOrder(OrderError):
+    """The same lines for the same buyer were ordered a moment ago. `number`: the first order, for its owner only."""
+
+    def __init__(self, number: str) -> None:
+        super().__init__("The same order was placed a moment ago.")
+        self.number = number
 
 
 class OrderNotFound(OrderError):

@@ -27,8 +27,10 @@ class Product(models.Model):
     # Nothing comes back to the shelf that was not once put there: supplied = stock + units of orders that hold stock.
     supplied = models.IntegerField(help_text="units ever put on the shelf")
     is_sold = models.BooleanField(default=True)
-    # The database's clock, where the query that read the row asked for it.
+    # Where the query that read the row asked for them: the database's clock, and what placing wants to know beside.
     now: datetime
+    order_id: int
+    first_order: str | None
 
     class Meta:
         ordering = ["id"]

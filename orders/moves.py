@@ -4,11 +4,10 @@ Every move goes through the table in `statuses`, with its event, inside the call
 row lock. Lock order everywhere: order, payment, refund, then products by ascending id.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
+from itertools import chain
 from typing import Any, NewType
-
-from django.db.models import Case, F, When
 
 from orders.errors import IllegalMove, OrderNotFound
 from orders.models import Order, OrderLine, Product
@@ -17,11 +16,16 @@ from shop.alarms import remove_alarms, set_alarm
 from shop.clock import WITH_NOW
 from shop.events import Change
 from shop.models import Source
+from shop.writes import update, write
 
 EXPIRE_ORDER = "expire_order"
 # Who applies for payment in the last two minutes gets five more, once: the time to open a wallet.
 EXTEND_WITHIN = timedelta(minutes=2)
 EXTEND_BY = timedelta(minutes=5)
+CHANGE_STOCK = """
+update orders_product set stock = stock + change.units
+  from (values {values}) as change (product_id, units) where orders_product.id = change.product_id
+"""
 
 
 # An order whose row this transaction holds, with the database's own time as `now`. Only `lock_order` makes one.
@@ -130,13 +134,13 @@ def extend_if_ending(order: LockedOrder) -> None:
 
 def take_stock(quantities: Mapping[int, int]) -> None:
     """Take `quantities` (product id → units) off the shelf in one statement; the rows must be locked already."""
-    _change_stock({product: -units for product, units in quantities.items()})
+    _change_stock([(product, -units) for product, units in quantities.items()])
 
 
 def _put_back(order: Order) -> None:
     lines = dict(OrderLine.objects.filter(order=order).values_list("product_id", "quantity"))
     lock_products(lines)
-    _change_stock(lines)
+    _change_stock(list(lines.items()))
 
 
 def _take_again(order: Order) -> bool:
@@ -152,14 +156,11 @@ def lock_products(products: Iterable[int]) -> list[Product]:
     return list(Product.objects.select_for_update().filter(pk__in=products).order_by("pk"))
 
 
-def _change_stock(units: Mapping[int, int]) -> None:
-    whens = [When(pk=product, then=F("stock") + change) for product, change in units.items()]
-    Product.objects.filter(pk__in=units).update(stock=Case(*whens, default=F("stock")))
+def _change_stock(changes: Sequence[tuple[int, int]]) -> None:
+    values = ", ".join(["(%s::bigint, %s::integer)"] * len(changes))
+    write(CHANGE_STOCK.format(values=values), *chain.from_iterable(changes))
 
 
 def _write(order: LockedOrder, **columns: Any) -> None:
-    """Named columns only, never the whole row, and the version with every write."""
-    Order.objects.filter(pk=order.pk).update(version=F("version") + 1, **columns)
-    order.version += 1
-    for name, value in columns.items():
-        setattr(order, name, value)
+    """Named columns only, and the version with every write."""
+    update(order, counting="version", **columns)

@@ -1,25 +1,33 @@
-"""Placing an order: today's prices, stock off the shelf, an expiry alarm, all in one transaction of a few statements."""
+"""Placing an order: today's prices, stock off the shelf, an expiry alarm, all in one transaction of a few statements.
 
-import hashlib
-import json
+The request's key comes first, then the content: what was ordered a moment ago is not ordered again by mistake.
+"""
+
 import secrets
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
-from django.db import transaction
+from django.db.models import Subquery
+from django.db.models.expressions import RawSQL
 
-from orders.errors import InvalidOrder, MixedCurrency, OutOfStock, UnknownProduct
+from orders.duplicates import content_hash, find_first, forget, lock_content, orders_like
+from orders.errors import DuplicateOrder, InvalidOrder, MixedCurrency, OutOfStock, UnknownProduct
 from orders.models import Order, OrderLine, Product
 from orders.moves import EXPIRE_ORDER, take_stock
 from orders.statuses import OrderStatus
 from shop.alarms import set_alarm
 from shop.clock import WITH_NOW
 from shop.events import Change, record
+from shop.idempotency import Key, Made, claim_key, find_made
 from shop.models import Source
+from shop.numbers import new_order_number
+from shop.transactions import transactional
+from shop.writes import insert, together
 
 MAX_LINES = 50
 MAX_QUANTITY = 999
@@ -45,30 +53,95 @@ class Contact:
     address: str
 
 
+# Known before the row is written, so that its lines are written in the same statement.
+NEXT_ORDER_ID = RawSQL("(select nextval(pg_get_serial_sequence('orders_order', 'id')))", [])
 CONTACT_LIMITS = {"name": 100, "email": 254, "phone": 30, "address": 300}
 
 
-def place_order(items: Sequence[Item], contact: Contact) -> Order:
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """`is_replay`: the order was there already, because this request came before."""
+
+    order: Order
+    is_replay: bool
+
+
+def place_order(items: Sequence[Item], contact: Contact, *, again: bool = False) -> Order:
     """Place an order of `items` for `contact`, unpaid, its goods taken off the shelf until it expires.
 
-    Raises InvalidOrder (also UnknownProduct, MixedCurrency) or OutOfStock, with nothing changed.
+    Raises InvalidOrder (also UnknownProduct, MixedCurrency) or OutOfStock, and DuplicateOrder when the same was ordered a
+    moment ago and nobody says that it is wanted `again`; with nothing changed. Never inside a transaction.
     """
+    return _place(items, contact, again=again, key=None).order
+
+
+def place_once(key: Key, items: Sequence[Item], contact: Contact, *, again: bool = False) -> Placed:
+    """The same, once for each key: a repeat finds the order that the first one has placed.
+
+    Raises also KeyMismatch, InProgress.
+    """
+    return _place(items, contact, again=again, key=key)
+
+
+def _place(items: Sequence[Item], contact: Contact, *, again: bool, key: Key | None) -> Placed:
     check_contact(contact)
     wanted = merge_items(items)
-    with transaction.atomic():
-        products = _lock_wanted(wanted)
-        lines = [(product, wanted[product.sku]) for product in products]
-        order = _insert_order(lines, contact, now=products[0].now)
-        OrderLine.objects.bulk_create(
-            OrderLine(
-                order=order, product=product, name=product.name, unit_price=product.price, quantity=quantity
+    made = find_made(key) if key else None
+    if made is not None:
+        return _replay(made)
+    order = Order(number=new_order_number(), content_hash=content_hash(wanted, contact))
+    if again or not settings.DUPLICATE_WINDOW_S:
+        return _write_down(order, wanted, contact, key=key, again=True)
+    first = find_first(order)
+    if first is not None:
+        made = find_made(key) if key else None  # that was this very request, a moment ago
+        if made is not None:
+            return _replay(made)
+        raise DuplicateOrder(first)
+    try:
+        return _write_down(order, wanted, contact, key=key, again=False)
+    except BaseException:
+        forget(order)
+        raise
+
+
+def _replay(made: Made) -> Placed:
+    return Placed(Order.objects.get(number=made.subject), is_replay=True)
+
+
+@transactional
+def _write_down(
+    order: Order, wanted: dict[str, int], contact: Contact, *, key: Key | None, again: bool
+) -> Placed:
+    made = claim_key(key, subject=order.number, status=201) if key else None
+    if made is not None:
+        return _replay(made)
+    if not again:
+        lock_content(order)
+    products = _lock_wanted(wanted, order)
+    if products[0].first_order and not again:
+        raise DuplicateOrder(products[0].first_order)
+    _check_stock(products, wanted)
+    _fill(order, products, wanted, contact)
+    lines = {product.pk: wanted[product.sku] for product in products}
+    with together():
+        insert(order)
+        insert(
+            *(
+                OrderLine(
+                    order=order,
+                    product=product,
+                    name=product.name,
+                    unit_price=product.price,
+                    quantity=lines[product.pk],
+                )
+                for product in products
             )
-            for product, quantity in lines
         )
-        take_stock({product.pk: quantity for product, quantity in lines})
+        take_stock(lines)
         record([_placed(order)])
         set_alarm(EXPIRE_ORDER, order.number, at=order.expires_at)
-    return order
+    return Placed(order, is_replay=False)
 
 
 def merge_items(items: Sequence[Item]) -> dict[str, int]:
@@ -101,46 +174,38 @@ def check_contact(contact: Contact) -> None:
         raise InvalidOrder("This is not an e-mail address.", field="contact.email") from error
 
 
-def content_hash(wanted: dict[str, int], contact: Contact) -> str:
-    """What makes two orders the same by content: lines and contact, whatever their order of lines."""
-    content = {"lines": sorted(wanted.items()), "contact": asdict(contact)}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _lock_wanted(wanted: dict[str, int]) -> list[Product]:
+def _lock_wanted(wanted: dict[str, int], order: Order) -> list[Product]:
+    """The products, locked; with them, in the same statement, the clock, the order's id and an earlier order like it."""
+    first_order = Subquery(orders_like(order).values("number")[:1])
+    beside: dict[str, Any] = WITH_NOW | {"order_id": NEXT_ORDER_ID, "first_order": first_order}
     # The ids are not known yet, so the lock names SKUs; it goes by ascending id like everywhere.
-    products = list(
-        Product.objects.select_for_update()
-        .annotate(**WITH_NOW)
-        .filter(sku__in=wanted, is_sold=True)
-        .order_by("pk")
-    )
+    locked = Product.objects.select_for_update(of=("self",)).annotate(**beside)
+    products = list(locked.filter(sku__in=wanted, is_sold=True).order_by("pk"))
     missing = wanted.keys() - {product.sku for product in products}
     if missing:
         raise UnknownProduct(f"{min(missing)} is not sold here.", field="items")
     if len({product.currency for product in products}) > 1:
         raise MixedCurrency("An order can hold products of one currency only.", field="items")
-    for product in products:
-        if product.stock < wanted[product.sku]:
-            raise OutOfStock(product.sku, product.name, product.stock)
     return products
 
 
-def _insert_order(lines: Sequence[tuple[Product, int]], contact: Contact, *, now: datetime) -> Order:
-    amount = sum(product.price * quantity for product, quantity in lines)
-    if amount > MAX_AMOUNT_MINOR:
+def _check_stock(products: Sequence[Product], wanted: dict[str, int]) -> None:
+    for product in products:
+        if product.stock < wanted[product.sku]:
+            raise OutOfStock(product.sku, product.name, product.stock)
+
+
+def _fill(order: Order, products: Sequence[Product], wanted: dict[str, int], contact: Contact) -> None:
+    now = products[0].now
+    order.pk = products[0].order_id
+    order.amount = sum(product.price * wanted[product.sku] for product in products)
+    if order.amount > MAX_AMOUNT_MINOR:
         raise InvalidOrder("This order is too large to be paid at once.", field="items")
-    return Order.objects.create(
-        amount=amount,
-        currency=lines[0][0].currency,
-        name=contact.name.strip(),
-        email=contact.email.strip(),
-        phone=contact.phone.strip(),
-        address=contact.address.strip(),
-        token_salt=secrets.token_hex(16),
-        content_hash=content_hash({product.sku: quantity for product, quantity in lines}, contact),
-        expires_at=now + timedelta(seconds=settings.ORDER_LIFETIME_S),
-    )
+    order.currency = products[0].currency
+    order.name, order.email = contact.name.strip(), contact.email.strip()
+    order.phone, order.address = contact.phone.strip(), contact.address.strip()
+    order.token_salt = secrets.token_hex(16)
+    order.created_at, order.expires_at = now, now + timedelta(seconds=settings.ORDER_LIFETIME_S)
 
 
 def _placed(order: Order) -> Change:

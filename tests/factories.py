@@ -54,7 +54,7 @@ def make_product(sku: str = "tea", **fields: Any) -> Product:
 
 def make_order(*, quantity: int = 1, **product: Any) -> Order:
     """A placed, unpaid order of one product."""
-    return place_order([Item(make_product(**product).sku, quantity)], ANNA)
+    return place_order([Item(make_product(**product).sku, quantity)], ANNA, again=True)
 
 
 def make_payment(order: Order, *, lives_s: float = 1800, scene: str = "qr") -> Payment:
@@ -72,6 +72,7 @@ def make_payment(order: Order, *, lives_s: float = 1800, scene: str = "qr") -> P
             dead_at=expires_at + DEAD_MARGIN,
         )
         start_payment(locked, payment)
+        payment = Payment.objects.select_related("order").get(number=payment.number)
         store_action(
             locked, payment, {"type": "qr", "content": f"weixin://wxpay/bizpayurl?pr={payment.number}"}
         )
