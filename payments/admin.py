@@ -1,15 +1,22 @@
-"""Staff read payments, receipts, refunds, callbacks and cases here, and decide about refunds. Nothing can be edited."""
+"""Staff read payments, receipts, refunds, callbacks and cases here, and decide about refunds and cases. Nothing can be
+edited.
+"""
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
+from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ActionForm
+from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from payments.errors import OwnApproval, RefundIsDecided
+from payments.cases import MAX_RESOLUTION, CaseStaysOpen, resolve_case, take_case
+from payments.errors import CaseIsResolved, CaseIsTaken, OwnApproval, RefundIsDecided
 from payments.models import Callback, Case, Payment, Receipt, Refund
 from payments.refunding import approve_refund, reject_refund
 from shop.admin import ReadOnlyAdmin, ReadOnlyInline, money_cell, mood_word
@@ -151,9 +158,44 @@ class CallbackAdmin(ReadOnlyAdmin):
         return format_html("<pre>{}</pre>", bytes(callback.body).decode("utf-8", "replace"))
 
 
+class CaseActionForm(ActionForm):
+    """What is to be done with the chosen cases, and how they were resolved."""
+
+    resolution = forms.CharField(
+        required=False,
+        label="How:",
+        widget=forms.TextInput(attrs={"maxlength": MAX_RESOLUTION, "placeholder": "needed to resolve"}),
+    )
+
+
 @admin.register(Case)
 class CaseAdmin(ReadOnlyAdmin):
-    list_display = ("kind", "subject", "order", "owner", "opened_at", "deadline", "resolved_at")
-    list_filter = ("kind", "resolved_at")
+    list_display = ("kind", "subject", "order", "owner", "opened_at", "deadline", "resolved_at", "resolution")
+    list_filter = ("kind", "resolved_at", "owner")
     search_fields = ("=subject", "=order__number")
     list_select_related = ("order", "owner")
+    action_form = CaseActionForm
+    actions = ("take", "resolve")
+
+    def has_decide_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("payments.change_case")
+
+    @admin.action(permissions=["decide"], description="Take: I look after it")
+    def take(self, request: HttpRequest, cases: QuerySet[Case]) -> None:
+        self._decide(request, cases, take_case, "is yours.")
+
+    @admin.action(permissions=["decide"], description="Resolve: it is answered")
+    def resolve(self, request: HttpRequest, cases: QuerySet[Case]) -> None:
+        resolve = partial(resolve_case, resolution=request.POST.get("resolution", ""))
+        self._decide(request, cases, resolve, "is resolved.")
+
+    def _decide(
+        self, request: HttpRequest, cases: QuerySet[Case], decide: Callable[..., Case], done: str
+    ) -> None:
+        for case in cases:
+            try:
+                decide(case.pk, actor=cast("User", request.user))
+            except (CaseIsTaken, CaseIsResolved, CaseStaysOpen, ValueError) as error:
+                self.message_user(request, f"{case}: {error}", messages.ERROR)
+            else:
+                self.message_user(request, f"{case} {done}", messages.SUCCESS)

@@ -2,6 +2,7 @@
 refunds.
 """
 
+import hashlib
 import time
 from typing import Any
 
@@ -21,6 +22,7 @@ from orders.errors import OrderNotFound
 from orders.models import Order
 from orders.statuses import OrderStatus
 from payments.applying import apply_for_payment
+from payments.cached import admit, keep_state, recall_state, start_clock
 from payments.ending import cancel_order
 from payments.errors import (
     AskedTooOften,
@@ -36,8 +38,17 @@ from payments.errors import (
 from payments.models import Payment, Refund
 from payments.querying import keep_asking, query_by_person
 from payments.refunding import ask_refund
-from payments.showing import OrderState, read_state
-from shop.api import ShopperAuthentication, StrictSerializer, Text, Whole, bearer_token, describe_error
+from payments.showing import OrderState, current_payment
+from shop.api import (
+    ShopperAuthentication,
+    StrictSerializer,
+    Text,
+    Whole,
+    answer_once,
+    bearer_token,
+    describe_error,
+    read_key,
+)
 from shop.bell import Listening
 from shop.middleware import BUSY, busy
 from shop.numbers import is_number
@@ -148,9 +159,18 @@ class PaymentsView(ShopperView):
         wanted.is_valid(raise_exception=True)
         data = wanted.validated_data
         applied = apply_for_payment(
-            order.number, channel=data["channel"], scene=data["scene"], may_supersede=data["supersede"]
+            order.number,
+            channel=data["channel"],
+            scene=data["scene"],
+            may_supersede=data["supersede"],
+            version=order.version,
+            key=read_key(request, f"payments:{order.number}"),
         )
-        return Response(payment_fields(applied.payment), status=201 if applied.is_new else 200)
+        return answer_once(
+            payment_fields(applied.payment),
+            status=201 if applied.is_new else 200,
+            is_replay=applied.is_replay,
+        )
 
 
 class CancelView(ShopperView):
@@ -189,8 +209,13 @@ class RefundsView(ShopperView):
             raise PermissionDenied
         wanted = RefundSerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
-        refund = ask_refund(payment.number, actor=request.user.get_username(), **wanted.validated_data)
-        return Response(refund_fields(refund), status=201)
+        refund = ask_refund(
+            payment.number,
+            actor=request.user.get_username(),
+            key=read_key(request, f"refunds:{payment.number}"),
+            **wanted.validated_data,
+        )
+        return answer_once(refund_fields(refund), status=201, is_replay=refund.is_replay)
 
 
 class RefundView(ShopperView):
@@ -251,7 +276,7 @@ async def order_status(request: HttpRequest, number: str) -> HttpResponse:
         return answer(Problem(status=405, code="method_not_allowed", detail="Only GET is offered here."))
     try:
         since, wait_s = _whole(request, "since", most=2**31), _whole(request, "wait", most=MAX_WAIT_S)
-        state = await _read(request, number)
+        state = await _recall(request, number)
         if wait_s and state.version == since:
             state = await _wait_for_news(request, state, wait_s)
     except ValueError as error:
@@ -284,15 +309,37 @@ def _whole(request: HttpRequest, name: str, *, most: int) -> int | None:
 
 
 @sync_to_async
+def _recall(request: HttpRequest, number: str) -> OrderState:
+    """What was read a moment ago, for somebody who was let in a moment ago: no statement. Else read it."""
+    asker = _asker(request)
+    state = recall_state(number, asker) if asker and is_number(number) else None
+    return state or _read_now(request, number)
+
+
+@sync_to_async
 def _read(request: HttpRequest, number: str) -> OrderState:
+    return _read_now(request, number)
+
+
+def _read_now(request: HttpRequest, number: str) -> OrderState:
     try:
+        since = start_clock()
         order = find_order_for(request, number)
         if keep_asking(order):
             order.refresh_from_db()
-        return read_state(order)
+        state = keep_state(order, current_payment(order), since=since)
+        if asker := _asker(request):
+            admit(number, asker)
+        return state
     finally:
         if settings.DB_POOL:
             connection.close()  # back to the pool while this call waits
+
+
+def _asker(request: HttpRequest) -> str:
+    """A digest of what the request shows to be let in by: its token or its session; empty when it shows nothing."""
+    shown = bearer_token(request) or request.COOKIES.get(settings.SESSION_COOKIE_NAME, "")
+    return hashlib.sha256(shown.encode()).hexdigest() if shown else ""
 
 
 def find_order_for(request: HttpRequest, number: str) -> Order:

@@ -7,7 +7,6 @@ hears of it, so whatever dies in between, the same request can be sent again.
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from enum import Enum, auto
 from typing import Any
 
@@ -17,6 +16,7 @@ from django.conf import settings
 from orders.models import Order
 from orders.moves import LockedOrder, extend_if_ending, lock_order
 from orders.statuses import OrderStatus
+from payments.cached import WORTH_SHOWING, keep_state, recall_offer, start_clock
 from payments.cases import has_open_mismatch
 from payments.channels.base import (
     Channel,
@@ -34,18 +34,22 @@ from payments.errors import ChannelUnavailable, NotOffered, OrderIsClosed, Order
 from payments.models import Payment
 from payments.moves import (
     QUERY_PAYMENT,
-    end_lease,
+    end_create_lease,
     lock_payment,
+    mark_unsure,
     start_payment,
     store_action,
     supersede_payment,
-    take_lease,
+    take_create_lease,
 )
 from payments.querying import SOON_S, close_payment, query_payment
 from payments.settling import settle_payment
 from payments.statuses import PaymentStatus
+from shop import idempotency
 from shop.alarms import hasten
 from shop.clock import WITH_NOW
+from shop.idempotency import Key, Lease, Made, let_go, name_subject, take_lease
+from shop.locks import stand_in_line
 from shop.models import Source
 from shop.transactions import transactional
 
@@ -54,8 +58,10 @@ log = structlog.get_logger("nodrop.applying")
 # Another request is making the create call: wait this long for its answer.
 WAIT_FOR_ACTION_S = 3.0
 WAIT_STEP_S = 0.1
-# An action that ends within this time is not worth showing; a new attempt is.
-WORTH_SHOWING = timedelta(seconds=15)
+# How often one request looks again after it has made room.
+ROUNDS = 3
+# The status codes of the first answer, kept with its Idempotency-Key.
+CREATED, SHOWN = 201, 200
 RETRY_SOON_S = 1
 RETRY_WHILE_UNSURE_S = 5
 RETRY_WHILE_REVIEWED_S = 60
@@ -63,16 +69,32 @@ RETRY_WHILE_REVIEWED_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """`payment` has an action for the shopper. `is_new` is False when it was there already."""
+    """`payment` has an action for the shopper. `is_new`: this request has made it, and answers 201.
+
+    `is_replay`: the request came before, and the payment is shown as it is by now, whatever became of it.
+    """
 
     payment: Payment
     is_new: bool
+    is_replay: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What the shopper asked for."""
+
+    order_number: str
+    adapter: Channel
+    scene: str
+    payer: Mapping[str, Any]
+    may_supersede: bool
+    version: int | None
 
 
 class Next(Enum):
     """What to do about the order's live payment."""
 
-    START = auto()  # there is none
+    STARTED = auto()  # there was none, and now there is
     SHOW = auto()  # the same again
     WAIT = auto()  # somebody is creating it
     CREATE = auto()  # nobody is any more, and the lease is ours now
@@ -86,27 +108,92 @@ def apply_for_payment(
     scene: str,
     payer: Mapping[str, Any] | None = None,
     may_supersede: bool = False,
+    key: Key | None = None,
+    version: int | None = None,
 ) -> Applied:
-    """Get the order one payment that the shopper can pay now through `channel` in `scene`.
+    """Get the order one payment that the shopper can pay now through `channel` in `scene`, one for each `key`.
 
-    `may_supersede`: the shopper chose to go on though an earlier attempt is undecided. Never inside a transaction.
-    Raises OrderNotFound, NotOffered, OrderIsPaid, OrderIsClosed, PaymentConfirming, ChannelUnavailable.
+    `may_supersede`: the shopper chose to go on though an earlier attempt is undecided. `version`: the order's, if it has just
+    been read; what was shown of it since may then be shown again without looking. Never inside a transaction.
+    Raises OrderNotFound, NotOffered, OrderIsPaid, OrderIsClosed, PaymentConfirming, ChannelUnavailable; with a key also
+    KeyMismatch, InProgress.
     """
-    adapter = find_channel(channel, scene)
-    for _ in range(2):  # once more when something changed between the two transactions
-        todo, live = _look(order_number, adapter, scene, may_supersede=may_supersede)
-        if todo is Next.SHOW and live:
+    wish = Wish(
+        order_number=order_number,
+        adapter=find_channel(channel, scene),
+        scene=scene,
+        payer=payer or {},
+        may_supersede=may_supersede,
+        version=version,
+    )
+    return _apply_once(wish, key) if key else _apply(wish)
+
+
+def _apply_once(wish: Wish, key: Key) -> Applied:
+    """The key's row has a lease while we work: a repeat after a crash takes over what was begun."""
+    lease = take_lease(key, status=CREATED)
+    if isinstance(lease, Made):
+        return _replay(lease.subject, lease.status)
+    try:
+        if lease.subject and not _is_begun(lease.subject):
+            applied = _replay(lease.subject, lease.status)
+        else:
+            applied = _apply(wish, lease)
+            if not applied.is_new and not lease.subject:
+                name_subject(lease, applied.payment.number, status=SHOWN)
+    except Exception:
+        let_go(lease)
+        raise
+    idempotency.end_lease(lease)
+    if lease.subject:
+        return Applied(applied.payment, is_new=lease.status == CREATED, is_replay=True)
+    return applied
+
+
+def _replay(number: str, status: int) -> Applied:
+    payment = Payment.objects.select_related("order").get(number=number)
+    return Applied(payment, is_new=status == CREATED, is_replay=True)
+
+
+def _is_begun(number: str) -> bool:
+    """Whether the attempt waits for its action still, so that there is something to go on with."""
+    payment = Payment.objects.get(number=number)
+    return payment.is_payable and payment.action is None
+
+
+def _apply(wish: Wish, lease: Lease | None = None) -> Applied:
+    shown = _recall(wish)
+    if shown is not None:
+        return shown
+    with stand_in_line(f"order:{wish.order_number}") as has_waited:
+        return (_recall(wish) if has_waited else None) or _go_on(wish, lease)
+
+
+def _recall(wish: Wish) -> Applied | None:
+    """The same code again, as it was shown a moment ago; nothing is read or written."""
+    if wish.may_supersede or wish.version is None:
+        return None
+    payment = recall_offer(
+        wish.order_number, channel=wish.adapter.name, scene=wish.scene, version=wish.version
+    )
+    return Applied(payment, is_new=False) if payment else None
+
+
+def _go_on(wish: Wish, lease: Lease | None) -> Applied:
+    for _ in range(ROUNDS):
+        since = start_clock()
+        todo, live = _look(wish, lease)
+        if todo is Next.REPLACE:
+            _make_room(live, may_supersede=wish.may_supersede)
+            continue  # and look again: whatever has happened meanwhile counts
+        if todo is Next.SHOW:
+            keep_state(live.order, live, since=since)
             return Applied(live, is_new=False)
-        if todo is Next.WAIT and live:
+        if todo is Next.WAIT:
             return Applied(_wait_for_action(live), is_new=False)
-        if todo is Next.CREATE and live:
-            return Applied(_create(live, adapter, is_first=live.nothing_sent), is_new=False)
-        if todo is Next.REPLACE and live:
-            _make_room(live, may_supersede=may_supersede)
-        started = _start(order_number, adapter, scene, payer or {})
-        if started is not None:
-            return Applied(_create(started, adapter, is_first=True), is_new=True)
-    raise PaymentConfirming(order_number, retry_after_s=RETRY_SOON_S)
+        is_new = todo is Next.STARTED
+        return Applied(_create(live, wish.adapter, is_first=is_new or live.nothing_sent), is_new=is_new)
+    raise PaymentConfirming(wish.order_number, retry_after_s=RETRY_SOON_S)
 
 
 def find_channel(channel: str, scene: str) -> Channel:
@@ -120,32 +207,54 @@ def find_channel(channel: str, scene: str) -> Channel:
     return adapter
 
 
-# ---- T1: look ----------------------------------------------------------------------------------------------------
+# ---- T1: look, and write the intent ------------------------------------------------------------------------------
 
 
 @transactional
-def _look(
-    order_number: str, adapter: Channel, scene: str, *, may_supersede: bool
-) -> tuple[Next, Payment | None]:
-    order = lock_order(order_number)
-    _check_payable(order, adapter)
+def _look(wish: Wish, lease: Lease | None) -> tuple[Next, Payment]:
+    order = lock_order(wish.order_number)
+    _check_payable(order, wish.adapter)
     live = _live_payment(order)
     if live is None:
-        return Next.START, None
-    if (live.channel, live.scene) != (adapter.name, scene) or _is_worth_renewing(order, live):
+        return Next.STARTED, _start(order, wish, lease)
+    if (live.channel, live.scene) != (wish.adapter.name, wish.scene) or _is_worth_renewing(order, live):
         return Next.REPLACE, live
-    if may_supersede and live.is_undecided_for_long(order.now):
+    if wish.may_supersede and live.is_undecided_for_long(order.now):
         return Next.REPLACE, live
     if live.action is not None:
         return Next.SHOW, live
     if live.lease_until > order.now:
         return Next.WAIT, live
-    if adapter.repeat is Repeat.ASK_THEN_NEW:
+    if wish.adapter.repeat is Repeat.ASK_THEN_NEW:
         return Next.REPLACE, live
     is_first = live.nothing_sent
-    take_lease(order, live)
+    take_create_lease(order, live)
     live.nothing_sent = is_first  # of the tries before this one
     return Next.CREATE, live
+
+
+def _start(order: LockedOrder, wish: Wish, lease: Lease | None) -> Payment:
+    """Write down the intent: everything that the create call will send, its alarm, and whose request it is."""
+    extend_if_ending(order)
+    adapter = wish.adapter
+    payment = Payment(
+        channel=adapter.name,
+        scene=wish.scene,
+        amount=order.amount,
+        currency=order.currency,
+        request={
+            "description": describe(order),
+            "notify_url": f"{settings.PUBLIC_URL}/notify/{adapter.name}/",
+            "return_url": f"{settings.PUBLIC_URL}/orders/{order.number}/",
+            "payer": dict(wish.payer),
+        },
+        expires_at=order.expires_at,
+        dead_at=adapter.dead_at(scene=wish.scene, expires_at=order.expires_at, now=order.now),
+    )
+    start_payment(order, payment)
+    if lease is not None:
+        name_subject(lease, payment.number, status=CREATED)
+    return payment
 
 
 def _is_worth_renewing(order: LockedOrder, live: Payment) -> bool:
@@ -168,9 +277,12 @@ def _check_payable(order: LockedOrder, adapter: Channel) -> None:
         raise PaymentConfirming(order.number, retry_after_s=RETRY_WHILE_REVIEWED_S)
 
 
-def _live_payment(order: Order) -> Payment | None:
+def _live_payment(order: LockedOrder) -> Payment | None:
     live = Payment.objects.filter(order=order, status=PaymentStatus.PAYING, superseded_at__isnull=True)
-    return live.select_for_update().first()
+    payment = live.select_for_update().first()
+    if payment is not None:
+        payment.order, payment.now = order, order.now
+    return payment
 
 
 def _wait_for_action(live: Payment) -> Payment:
@@ -199,6 +311,9 @@ def _make_room(live: Payment, *, may_supersede: bool) -> None:
     if outcome in (Outcome.CLOSED, Outcome.REFUSED, Outcome.SUCCEEDED):
         return
     if outcome is Outcome.UNKNOWN:
+        mark_unsure(
+            live
+        )  # the time to wait counts from the first such moment, also where nothing can be closed
         _insist_on_choice(live, may_supersede=may_supersede)
     _supersede(live)
 
@@ -221,33 +336,7 @@ def _supersede(live: Payment) -> None:
         supersede_payment(order, still_live)
 
 
-# ---- T2: start, N: create, T3: keep the action -------------------------------------------------------------------
-
-
-@transactional
-def _start(order_number: str, adapter: Channel, scene: str, payer: Mapping[str, Any]) -> Payment | None:
-    """Write the intent. None when a rival has started one meanwhile."""
-    order = lock_order(order_number)
-    _check_payable(order, adapter)
-    if _live_payment(order) is not None:
-        return None
-    extend_if_ending(order)
-    payment = Payment(
-        channel=adapter.name,
-        scene=scene,
-        amount=order.amount,
-        currency=order.currency,
-        request={
-            "description": describe(order),
-            "notify_url": f"{settings.PUBLIC_URL}/notify/{adapter.name}/",
-            "return_url": f"{settings.PUBLIC_URL}/orders/{order.number}/",
-            "payer": dict(payer),
-        },
-        expires_at=order.expires_at,
-        dead_at=adapter.dead_at(scene=scene, expires_at=order.expires_at, now=order.now),
-    )
-    start_payment(order, payment)
-    return payment
+# ---- N: create, T2: keep the action ------------------------------------------------------------------------------
 
 
 def _create(payment: Payment, adapter: Channel, *, is_first: bool) -> Payment:
@@ -255,7 +344,7 @@ def _create(payment: Payment, adapter: Channel, *, is_first: bool) -> Payment:
     try:
         created = adapter.create(request_of(payment))
     except Unreachable as error:
-        end_lease(payment, nothing_sent=is_first)
+        end_create_lease(payment, nothing_sent=is_first)
         raise ChannelUnavailable(payment.channel) from error
     except Unanswered as error:
         raise _ask_soon(payment) from error
@@ -275,24 +364,26 @@ def _ask_soon(payment: Payment) -> PaymentConfirming:
 
 def _keep_action(payment: Payment, created: Created) -> Payment:
     """Show the action, unless the order or the attempt was ended while the channel made it."""
-    order_status, kept = _store_action(payment, created)
-    if kept.action is not None and kept.is_payable and order_status == OrderStatus.UNPAID:
+    since = start_clock()
+    order, kept = _store_action(payment, created)
+    if kept.action is not None and kept.is_payable and order.status == OrderStatus.UNPAID:
+        keep_state(order, kept, since=since)
         return kept
     if kept.is_live:
         close_payment(kept)  # nobody shall pay a code that nobody waits for
-    if order_status == OrderStatus.CLOSED:
+    if order.status == OrderStatus.CLOSED:
         raise OrderIsClosed(payment.order.number)
-    if order_status != OrderStatus.UNPAID:
+    if order.status != OrderStatus.UNPAID:
         raise OrderIsPaid(payment.order.number)
     raise PaymentConfirming(payment.order.number, retry_after_s=RETRY_SOON_S)
 
 
 @transactional
-def _store_action(payment: Payment, created: Created) -> tuple[str, Payment]:
+def _store_action(payment: Payment, created: Created) -> tuple[Order, Payment]:
     order, locked = lock_payment(payment.number, channel=payment.channel)
     if locked.action is None and locked.is_payable and order.status == OrderStatus.UNPAID:
         store_action(order, locked, created.action)
-    return order.status, locked
+    return order, locked
 
 
 def request_of(payment: Payment) -> CreateRequest:

@@ -1,7 +1,7 @@
 """The audit: every promise about money, asked of the whole database at once, and of a channel's own list of trades.
 
 Each invariant is one set-based statement in `audit_sql`, whose first line is its title; all of them see one snapshot.
-It never changes anything. Not asked, because their tables do not exist: I9 (idempotency keys), I14 (business events).
+It never changes anything. Not asked, because its table does not exist: I14 (business events).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ from payments.statuses import PAYMENT_MOVES, REFUND_MOVES, RESERVING
 from shop import alarms
 
 # What must hold at every commit; I13 and I15 only at rest, when no message is due and no alarm overdue.
-OF_OURS = ("I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I13", "I15")
+OF_OURS = ("I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9", "I13", "I15")
 # What must hold at rest against the channel's own list.
 OF_TRADES = ("I10", "I11", "I12", "I16")
 # Whoever audits millions of rows waits longer than a shopper. And all is joined with all, so the planner may not hope

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef, QuerySet, Subquery
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Now
+from psycopg.types.json import Jsonb
 
 from payments.cases import close_cases, open_case
 from payments.channels.base import (
@@ -42,11 +43,16 @@ from payments.statuses import PaymentStatus
 from shop.alarms import Claim, remove_alarms, send_message, set_alarm
 from shop.clock import WITH_NOW
 from shop.models import Source
+from shop.reads import read_one
 from shop.transactions import transactional
+from shop.writes import together, write
 
 log = structlog.get_logger("nodrop.callbacks")
 
 TAKE_CALLBACK = "take_callback"
+KNOWN = (
+    "select from payments_payment where number = %s and channel = %s and status = %s and channel_number = %s"
+)
 # A genuine message is a few kilobytes in every channel.
 MAX_BODY_BYTES = 64 * 1024
 # A callback may come before our own row is committed; after this long, money without a payment becomes a case.
@@ -137,39 +143,60 @@ def _is_known(channel: Channel, message: CallbackMessage) -> bool:
     report = message.report
     if not isinstance(report, PaymentReport) or report.outcome is not Outcome.SUCCEEDED:
         return False
-    return Payment.objects.filter(
-        number=report.number,
-        channel=channel.name,
-        status=PaymentStatus.PAID,
-        channel_number=report.channel_number,
-    ).exists()
+    return read_one(KNOWN, report.number, channel.name, PaymentStatus.PAID, report.channel_number) is not None
 
 
 @transactional
 def _take(channel: Channel, message: CallbackMessage, raw: RawCallback) -> None:
-    kept = _keep(channel, message, raw)
-    if kept.taken_at is not None:
-        return
-    if not _must_ask(channel, message.report) and _settle(channel.name, message.report):
-        _mark_taken(kept)
-        return
-    set_alarm(TAKE_CALLBACK, str(kept.pk), in_s=TRY_AGAIN_S)
-    send_message(TAKE_CALLBACK, str(kept.pk))
+    """Settle and keep the message, which is the last row to be locked, in one commit."""
+    with together():
+        if not _must_ask(channel, message.report) and _settle(channel.name, message.report):
+            _keep(TAKEN, channel, message, raw)
+            write(ANSWERED, TAKE_CALLBACK, channel.name, message.message_id)
+            return
+    _keep(WAITING, channel, message, raw)
+    kept = Callback.objects.filter(
+        channel=channel.name, message_id=message.message_id, taken_at__isnull=True
+    ).first()
+    if kept is not None:
+        set_alarm(TAKE_CALLBACK, str(kept.pk), in_s=TRY_AGAIN_S)
+        send_message(TAKE_CALLBACK, str(kept.pk))
 
 
-def _keep(channel: Channel, message: CallbackMessage, raw: RawCallback) -> Callback:
-    """One row per message; a rival with the same message waits here until the first has committed."""
-    row = Callback(
-        channel=channel.name,
-        message_id=message.message_id,
-        kind=message.kind,
-        number=message.report.number,
-        headers={name: value for name, value in raw.headers.items() if name.startswith(KEPT_HEADERS)},
-        body=raw.body,
-        report=report_to_json(message.report),
+# One row for each message, however often it comes.
+KEEP = """
+insert into payments_callback (channel, message_id, kind, number, headers, body, report, payment_id, taken_at)
+select %s, %s, %s, %s, %s, %s, %s, (select id from payments_payment where number = %s and channel = %s), {taken}
+on conflict (channel, message_id) do {else_}
+"""
+WAITING = KEEP.format(taken="null::timestamptz", else_="nothing")
+TAKEN = KEEP.format(
+    taken="statement_timestamp()",
+    else_="update set taken_at = excluded.taken_at, payment_id = excluded.payment_id"
+    " where payments_callback.taken_at is null",
+)
+# It may have waited for its payment until now.
+ANSWERED = """
+delete from shop_alarm where kind = %s
+   and subject = (select id::text from payments_callback where channel = %s and message_id = %s)
+"""
+
+
+def _keep(how: str, channel: Channel, message: CallbackMessage, raw: RawCallback) -> None:
+    headers = {name: value for name, value in raw.headers.items() if name.startswith(KEPT_HEADERS)}
+    report, number = message.report, message.report.number
+    write(
+        how,
+        channel.name,
+        message.message_id,
+        message.kind,
+        number,
+        Jsonb(headers),
+        raw.body,
+        Jsonb(report_to_json(report)),
+        number,
+        channel.name,
     )
-    Callback.objects.bulk_create([row], ignore_conflicts=True)
-    return Callback.objects.select_for_update().get(channel=channel.name, message_id=message.message_id)
 
 
 def _settle(channel_name: str, report: Report) -> bool:
@@ -217,7 +244,8 @@ def _find_payment(kept: Callback) -> QuerySet[Payment]:
 @transactional
 def _take_kept(pk: int, *, is_confirmed: bool, is_replay: bool = False) -> bool:
     """Settle by a kept message; True when it is about something of ours."""
-    kept = Callback.objects.select_for_update().annotate(**WITH_NOW).get(pk=pk)
+    # Without a lock: settling has its own, of the order first, and whoever comes second finds it settled.
+    kept = Callback.objects.annotate(**WITH_NOW).get(pk=pk)
     if kept.taken_at is not None and not is_replay:
         return True
     channel, report = get_channel(kept.channel), report_from_json(kept.report)

@@ -1,20 +1,32 @@
-"""Cases: what a machine cannot decide, in one queue for people. Opening one never changes a status."""
+"""Cases: what a machine cannot decide, in one queue for people. Neither opening nor closing one changes a status.
 
-from collections.abc import Mapping
+A person closes by hand what only a person can answer. While money hangs on a case it is closed by what happens to the
+money, so that no promise of the audit can be resolved away.
+"""
+
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
 import structlog
+from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Sum
 from django.db.models.fields.json import KeyTextTransform
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Now
 
 from orders.models import Order
-from payments.models import Case
+from orders.moves import lock_order
+from orders.statuses import PAID, OrderStatus
+from payments.errors import CaseIsResolved, CaseIsTaken, PaymentError
+from payments.models import Callback, Case, Payment, Receipt, Refund
+from payments.statuses import PaymentStatus, ReceiptClass, RefundStatus
 from shop.alarms import Claim, postpone
+from shop.locks import stand_in_line
 from shop.models import Alarm
+from shop.transactions import transactional
 
+MAX_RESOLUTION = 300
 # Who is not answered at the end of a schedule is asked once a day from then on.
 DAILY_S = 24 * 3600
 
@@ -33,6 +45,10 @@ DEADLINES: dict[Case.Kind, timedelta] = {
     Case.Kind.NO_ALARM: timedelta(hours=4),
     Case.Kind.FAILING: timedelta(hours=4),
 }
+
+
+class CaseStaysOpen(PaymentError):
+    """It is not for a person to close while money hangs on it; the message says what has to be done instead."""
 
 
 def open_case(kind: Case.Kind, subject: str, *, order: Order | None, evidence: Mapping[str, Any]) -> None:
@@ -55,7 +71,7 @@ def open_case(kind: Case.Kind, subject: str, *, order: Order | None, evidence: M
 def close_cases(kind: Case.Kind, subject: str, *, resolution: str) -> None:
     """What a case asked has been answered without a person. Joins the caller's transaction."""
     open_ones = Case.objects.filter(kind=kind, subject=subject, resolved_at__isnull=True)
-    open_ones.update(resolved_at=Now(), resolution=resolution[:300])
+    open_ones.update(resolved_at=Now(), resolution=resolution[:MAX_RESOLUTION])
 
 
 def list_open_cases() -> QuerySet[Case]:
@@ -84,3 +100,138 @@ def close_healed() -> int:
 def has_open_mismatch(order: Order) -> bool:
     """While money of the wrong amount waits for a decision, nobody may pay this order again."""
     return Case.objects.filter(order=order, kind=Case.Kind.MISMATCH, resolved_at__isnull=True).exists()
+
+
+# ---- people ------------------------------------------------------------------------------------------------------
+
+
+def take_case(pk: int, *, actor: User) -> Case:
+    """Make `actor` the owner of an open case; taking one's own again is fine.
+
+    Locks its order, if it has one, then the case. Raises CaseIsTaken, CaseIsResolved.
+    """
+    with stand_in_line(f"case:{pk}"):
+        return _take(pk, actor)
+
+
+@transactional
+def _take(pk: int, actor: User) -> Case:
+    case = _lock_open(pk, actor)
+    _write(case, owner=actor)
+    return case
+
+
+def resolve_case(pk: int, *, actor: User, resolution: str) -> Case:
+    """Close a case as answered by `actor`, who owns it from then on. `resolution` says how, in 1 to 300 characters.
+
+    Locks its order, if it has one, then the case. Raises CaseIsTaken, CaseIsResolved; CaseStaysOpen while money hangs on
+    it; ValueError for a resolution that says nothing.
+    """
+    resolution = resolution.strip()
+    if not 1 <= len(resolution) <= MAX_RESOLUTION or not resolution.isprintable():
+        raise ValueError(f"Say how it was resolved, in 1 to {MAX_RESOLUTION} characters.")
+    with stand_in_line(f"case:{pk}"):
+        return _resolve(pk, actor, resolution)
+
+
+@transactional
+def _resolve(pk: int, actor: User, resolution: str) -> Case:
+    case = _lock_open(pk, actor)
+    is_undecided, instead = HELD_OPEN.get(Case.Kind(case.kind), (None, ""))
+    if is_undecided and is_undecided(case):
+        raise CaseStaysOpen(instead)
+    _write(case, owner=actor, resolved_at=Now(), resolution=resolution)
+    case.refresh_from_db(fields=["resolved_at"])
+    log.info("case resolved", kind=case.kind, subject=case.subject, by=actor.get_username())
+    return case
+
+
+def _lock_open(pk: int, actor: User) -> Case:
+    """The open case that nobody else has, locked. A case comes last in the order of locks."""
+    order_number = Case.objects.values_list("order__number", flat=True).get(pk=pk)
+    if order_number:
+        lock_order(order_number)
+    case = Case.objects.select_for_update(of=("self",)).select_related("owner").get(pk=pk)
+    if case.resolved_at is not None:
+        raise CaseIsResolved(case.resolution)
+    if case.owner is not None and case.owner != actor:
+        raise CaseIsTaken(case.owner.get_username())
+    return case
+
+
+def _write(case: Case, **columns: Any) -> None:
+    """Named columns only, never the whole row."""
+    Case.objects.filter(pk=case.pk).update(**columns)
+    for name, value in columns.items():
+        setattr(case, name, value)
+
+
+# ---- what a person cannot close by hand --------------------------------------------------------------------------
+
+
+def _is_kept(case: Case) -> bool:
+    went_back = Coalesce(Sum("refunds__amount", filter=Q(refunds__status=RefundStatus.REFUNDED)), 0)
+    ours = Receipt.objects.filter(receipt_class=ReceiptClass.MISMATCH, channel_number=case.subject)
+    return ours.alias(went_back=went_back).filter(amount__gt=F("went_back")).exists()
+
+
+def _is_at_work(case: Case) -> bool:
+    under_way = (RefundStatus.PENDING_APPROVAL, RefundStatus.REFUNDING)
+    return (
+        Refund.objects.filter(receipt__channel_number=case.subject, status__in=under_way).exists()
+        or Callback.objects.filter(message_id=case.subject, taken_at__isnull=True).exists()
+    )
+
+
+def _is_unanswered(case: Case) -> bool:
+    return (
+        Payment.objects.filter(number=case.subject, status=PaymentStatus.PAYING).exists()
+        or Order.objects.filter(number=case.subject, status=OrderStatus.UNPAID).exists()
+    )
+
+
+def _is_on_its_way(case: Case) -> bool:
+    return Refund.objects.filter(number=case.subject, status=RefundStatus.REFUNDING).exists()
+
+
+def _waits_for_approval(case: Case) -> bool:
+    return Refund.objects.filter(number=case.subject, status=RefundStatus.PENDING_APPROVAL).exists()
+
+
+def _disagrees_with_receipts(case: Case) -> bool:
+    """About an order. Whether a channel's word about a payment or a refund has been answered stands in no row of ours."""
+    settled = Receipt.objects.filter(order=OuterRef("pk"), receipt_class=ReceiptClass.SETTLED)
+    ours = Order.objects.filter(number=case.subject).alias(is_settled=Exists(settled))
+    return ours.filter(Q(is_settled=True) ^ Q(status__in=PAID)).exists()
+
+
+def _still_fails(case: Case) -> bool:
+    return Alarm.objects.filter(kind=case.evidence.get("alarm"), subject=case.subject).exists()
+
+
+# While the first is true of a case of this kind, a person must do the second instead of closing it. A kind that is not
+# here, and a case that is past this, only a person can answer.
+HELD_OPEN: dict[Case.Kind, tuple[Callable[[Case], bool], str]] = {
+    Case.Kind.MISMATCH: (
+        _is_kept,
+        "This money is still here and keeps its order from being paid: refund all of it, which closes the case.",
+    ),
+    Case.Kind.UNMATCHED: (
+        _is_at_work,
+        "This is being worked on: the case closes when the money went back, or the message has been taken.",
+    ),
+    Case.Kind.UNANSWERED: (
+        _is_unanswered,
+        "The channel may still have money for this: query the payment. The case closes when it is answered.",
+    ),
+    Case.Kind.REFUND: (
+        _is_on_its_way,
+        "This refund has not ended: see to it at the channel. The case closes when the money arrived.",
+    ),
+    Case.Kind.APPROVAL: (_waits_for_approval, "Approve or reject the refund: that closes the case."),
+    Case.Kind.DISAGREES: (
+        _disagrees_with_receipts,
+        "The order does not agree with its receipts: `audit` names what does not fit, which has to be put right.",
+    ),
+    Case.Kind.FAILING: (_still_fails, "Its alarm is tried again: the case closes when that has gone well."),
+}

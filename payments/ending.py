@@ -9,6 +9,7 @@ import structlog
 from orders.models import Order
 from orders.moves import EXPIRE_ORDER, LockedOrder, close_order, lock_order
 from orders.statuses import CloseReason, OrderStatus
+from payments.cached import renew_state
 from payments.cases import close_cases, has_open_mismatch, open_case
 from payments.channels.base import Outcome
 from payments.channels.registry import get_channel
@@ -19,6 +20,7 @@ from payments.querying import close_payment, query_payment
 from payments.statuses import PaymentStatus
 from shop.alarms import Claim, remove_alarms, set_alarm
 from shop.events import record
+from shop.locks import stand_in_line
 from shop.models import Source
 from shop.transactions import transactional
 
@@ -36,7 +38,9 @@ def cancel_order(number: str, *, source: Source = Source.SHOPPER, actor: str = "
 
     Raises OrderNotFound, OrderIsPaid, PaymentConfirming. Never inside a transaction.
     """
-    _end(number, CloseReason.CANCELLED, source=source, actor=actor)
+    with stand_in_line(f"order:{number}"):
+        _end(number, CloseReason.CANCELLED, source=source, actor=actor)
+    renew_state(number)
 
 
 def expire_by_alarm(claim: Claim) -> None:

@@ -12,6 +12,8 @@ PaymentError
 ├── OverRefund             more than what is left of a receipt (409 over_refund)
 ├── OwnApproval            nobody approves what they asked for (403 own_approval)
 ├── RefundIsDecided        it is not waiting for approval any more (409 refund_decided)
+├── CaseIsTaken            somebody else looks after it
+├── CaseIsResolved         somebody else has decided
 └── IllegalPaymentMove     a bug: the table has no such move
 """
 
@@ -97,6 +99,22 @@ class RefundIsDecided(PaymentError):
         super().__init__(f"This refund is not waiting for approval any more: it is {status}.")
         self.number = number
         self.became = status
+
+
+class CaseIsTaken(PaymentError):
+    """`owner`: the name of who looks after it."""
+
+    def __init__(self, owner: str) -> None:
+        super().__init__(f"{owner} looks after this case.")
+        self.owner = owner
+
+
+class CaseIsResolved(PaymentError):
+    """Nothing is left to decide. `resolution`: how it ended."""
+
+    def __init__(self, resolution: str) -> None:
+        super().__init__(f"This case is closed: {resolution}")
+        self.resolution = resolution
 
 
 class IllegalPaymentMove(PaymentError):

@@ -6,6 +6,7 @@ It never writes a status: an order that does not agree with its receipts goes th
 
 from orders.models import Order
 from orders.statuses import PAID, OrderStatus
+from payments.cached import renew_state
 from payments.cases import close_cases, open_case
 from payments.channels.registry import get_channel
 from payments.mailing import promise_mail
@@ -20,6 +21,7 @@ from shop.transactions import transactional
 
 def follow_up_by_alarm(claim: Claim) -> None:
     """Finish what the settlement of the claim's order began."""
+    renew_state(claim.subject)
     ring(claim.subject)
     _close_other_attempts(claim.subject)
     _check(claim)

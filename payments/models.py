@@ -173,6 +173,8 @@ class Refund(models.Model):
     created_at = models.DateTimeField(db_default=Now())
     # The database's clock, where the query that read the row asked for it.
     now: datetime
+    # Whether the request that this answers had been answered before.
+    is_replay: bool = False
 
     class Meta:
         ordering = ["id"]

@@ -27,13 +27,25 @@ from payments.statuses import (
 from shop.alarms import remove_alarms, send_message, set_alarm
 from shop.events import Change, record
 from shop.models import Source
+from shop.numbers import new_refund_number
+from shop.reads import Joined
 from shop.transactions import TryAgain
+from shop.writes import insert, together, update
 
 QUERY_PAYMENT = "query_payment"
 SEND_REFUND = "send_refund"
 FIRST_QUERY_S = 10
 # The create call answers or fails within the wire's deadline of 8 s; then another process may go on.
 LEASE_S = 10
+# One statement: PostgreSQL locks the rows of a join in the order of the last list, and reads both again after a wait.
+WITH_ITS_ORDER = Joined(
+    """
+    from payments_payment payment join orders_order placed on placed.id = payment.order_id
+    where payment.number = %s and payment.channel = %s for update of placed, payment
+    """,
+    placed=Order,
+    payment=Payment,
+)
 
 
 def lock_payment(number: str, *, channel: str) -> tuple[LockedOrder, Payment]:
@@ -41,25 +53,24 @@ def lock_payment(number: str, *, channel: str) -> tuple[LockedOrder, Payment]:
 
     Raises PaymentNotFound, also when the number is ours but of another channel.
     """
-    ours = Payment.objects.filter(number=number, channel=channel)
-    order_number = ours.values_list("order__number", flat=True).first()
-    if order_number is None:
+    found = WITH_ITS_ORDER.first(number, channel)
+    if found is None:
         raise PaymentNotFound(number)
-    order = lock_order(order_number)
-    payment = Payment.objects.select_for_update().get(number=number)
+    order, payment = found
     payment.order = order
-    return order, payment
+    return LockedOrder(order), payment
 
 
 def start_payment(order: LockedOrder, payment: Payment) -> None:
     """Insert a new attempt of the locked order as PAYING, with both of its first events and its query alarm."""
     payment.order, payment.status = order, PaymentStatus.PAYING
     payment.lease_until = order.now + timedelta(seconds=LEASE_S)
-    payment.save(force_insert=True)
     steps = (("", PaymentStatus.UNPAID), (PaymentStatus.UNPAID, PaymentStatus.PAYING))
-    record([_change(payment, before, after, source=Source.SHOPPER) for before, after in steps])
-    touch_order(order)
-    set_alarm(QUERY_PAYMENT, payment.number, in_s=FIRST_QUERY_S, last_at=payment.dead_at)
+    with together():
+        insert(payment)
+        record([_change(payment, before, after, source=Source.SHOPPER) for before, after in steps])
+        touch_order(order)
+        set_alarm(QUERY_PAYMENT, payment.number, in_s=FIRST_QUERY_S, last_at=payment.dead_at)
 
 
 def move_payment(
@@ -89,20 +100,22 @@ def supersede_payment(order: LockedOrder, payment: Payment) -> None:
     touch_order(order)
 
 
-def take_lease(order: LockedOrder, payment: Payment) -> None:
+def take_create_lease(order: LockedOrder, payment: Payment) -> None:
     """The caller makes the create call again under the same number; nobody else does meanwhile."""
     _write(payment, lease_until=order.now + timedelta(seconds=LEASE_S), nothing_sent=False)
 
 
-def end_lease(payment: Payment, *, nothing_sent: bool) -> None:
+def end_create_lease(payment: Payment, *, nothing_sent: bool) -> None:
     """The call did not leave this machine: the next apply may try at once. `nothing_sent`: nor did any before."""
-    Payment.objects.filter(pk=payment.pk).update(lease_until=Now(), nothing_sent=nothing_sent)
+    ours = Payment.objects.filter(number=payment.number)
+    ours.update(lease_until=Now(), nothing_sent=nothing_sent)
 
 
 def store_action(order: LockedOrder, payment: Payment, action: Mapping[str, Any]) -> None:
     """Keep what the shopper does next with the locked payment."""
-    _write(payment, action=dict(action))
-    touch_order(order)
+    with together():
+        _write(payment, action=dict(action))
+        touch_order(order)
 
 
 def mark_unsure(payment: Payment) -> None:
@@ -161,6 +174,7 @@ def open_refund(
     reason: str,
     source: Source,
     actor: str = "",
+    number: str = "",
     needs_approval: bool = False,
 ) -> Refund:
     """Promise to give `amount` minor units of the receipt back; a worker sends it once nobody has to approve it.
@@ -171,6 +185,7 @@ def open_refund(
     if amount > left:
         raise OverRefund(receipt.channel_number, left_minor=left)
     refund = Refund.objects.create(
+        number=number or new_refund_number(),
         receipt=receipt,
         channel=receipt.channel,
         kind=kind,
@@ -256,9 +271,7 @@ def move_refund(
 
 def _write(row: Payment | Refund, **columns: Any) -> None:
     """Named columns only, never the whole row."""
-    type(row)._default_manager.filter(pk=row.pk).update(**columns)
-    for name, value in columns.items():
-        setattr(row, name, value)
+    update(row, **columns)
 
 
 def _change(

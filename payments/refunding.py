@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from payments.cases import close_cases, open_case
 from payments.channels.base import Impossible, Outcome, RefundReport, RefundRequest, Refused, Unreachable
 from payments.channels.registry import get_channel
-from payments.errors import OverRefund, OwnApproval, PaymentNotFound, RefundIsDecided
+from payments.errors import OverRefund, OwnApproval, PaymentNotFound, RefundIsDecided, RefundNotFound
 from payments.models import Case, Payment, Receipt, Refund
 from payments.moves import (
     SEND_REFUND,
@@ -31,7 +31,10 @@ from payments.statuses import RESERVING, ReceiptClass, RefundStatus
 from shop.alarms import Claim, remove_alarms
 from shop.clock import WITH_NOW
 from shop.events import record
+from shop.idempotency import Key, claim_key
+from shop.locks import stand_in_line
 from shop.models import Source
+from shop.numbers import new_refund_number
 from shop.transactions import transactional
 
 log = structlog.get_logger("nodrop.refunding")
@@ -40,23 +43,45 @@ log = structlog.get_logger("nodrop.refunding")
 TOLD_AFTER = defaultdict(lambda: timedelta(hours=2), {Outcome.OPEN: timedelta(days=7)})
 
 
-def ask_refund(number: str, *, amount: int, reason: str, actor: str, source: Source = Source.STAFF) -> Refund:
-    """Promise to give `amount` minor units back of what was paid under `number`, ours or the channel's.
+def ask_refund(
+    number: str,
+    *,
+    amount: int,
+    reason: str,
+    actor: str,
+    source: Source = Source.STAFF,
+    key: Key | None = None,
+) -> Refund:
+    """Promise to give `amount` minor units back of what was paid under `number`, ours or the channel's; once for each `key`.
 
     Above the limit of the settings a second person has to approve it; else it is on its way. Raises PaymentNotFound,
-    and OverRefund when less than that is left, or nothing was paid.
+    and OverRefund when less than that is left, or nothing was paid; with a key also KeyMismatch, InProgress.
     """
     receipt = _find_receipt(number)
     if receipt is None:
         raise OverRefund(number, left_minor=0)
-    return _ask_refund(receipt, amount=amount, reason=reason, actor=actor, source=source)
+    with stand_in_line(_line_of(receipt)):
+        return _ask_refund(receipt, amount=amount, reason=reason, actor=actor, source=source, key=key)
+
+
+def _line_of(receipt: Receipt) -> str:
+    return f"order:{receipt.order.number}" if receipt.order else f"receipt:{receipt.pk}"
 
 
 @transactional
-def _ask_refund(receipt: Receipt, *, amount: int, reason: str, actor: str, source: Source) -> Refund:
+def _ask_refund(
+    receipt: Receipt, *, amount: int, reason: str, actor: str, source: Source, key: Key | None
+) -> Refund:
+    refund_number = new_refund_number()
+    made = claim_key(key, subject=refund_number, status=201) if key else None
+    if made is not None:
+        known = Refund.objects.select_related("receipt__payment").get(number=made.subject)
+        known.is_replay = True
+        return known
     order, locked = lock_receipt(receipt.pk)
     refund = open_refund(
         locked,
+        number=refund_number,
         kind=Refund.Kind.ASKED,
         amount=amount,
         reason=reason,
@@ -86,9 +111,27 @@ def _find_receipt(number: str) -> Receipt | None:
     return receipt
 
 
-@transactional
 def approve_refund(number: str, *, actor: str) -> Refund:
-    """Let a refund that waits be sent. Raises RefundNotFound, RefundIsDecided, OwnApproval."""
+    """Let a refund that waits be sent. Raises RefundNotFound, RefundIsDecided, OwnApproval. Never inside a transaction."""
+    with stand_in_line(_line_of_refund(number)):
+        return _approve(number, actor=actor)
+
+
+def reject_refund(number: str, *, actor: str, reason: str) -> Refund:
+    """Give back nothing: the amount may be promised again. Raises RefundNotFound, RefundIsDecided. Never inside a transaction."""
+    with stand_in_line(_line_of_refund(number)):
+        return _reject(number, actor=actor, reason=reason)
+
+
+def _line_of_refund(number: str) -> str:
+    refund = Refund.objects.select_related("receipt__order").filter(number=number).first()
+    if refund is None:
+        raise RefundNotFound(number)
+    return _line_of(refund.receipt)
+
+
+@transactional
+def _approve(number: str, *, actor: str) -> Refund:
     refund = _lock_waiting(number)
     if actor == refund.asked_by:
         raise OwnApproval(number)
@@ -98,8 +141,7 @@ def approve_refund(number: str, *, actor: str) -> Refund:
 
 
 @transactional
-def reject_refund(number: str, *, actor: str, reason: str) -> Refund:
-    """Give back nothing: the amount may be promised again. Raises RefundNotFound, RefundIsDecided."""
+def _reject(number: str, *, actor: str, reason: str) -> Refund:
     refund = _lock_waiting(number)
     note = {"rejected": reason}
     record([move_refund(refund, RefundStatus.REJECTED, source=Source.STAFF, actor=actor, note=note)])

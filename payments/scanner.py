@@ -15,6 +15,7 @@ from payments.models import Case
 from payments.moves import QUERY_PAYMENT, SEND_REFUND
 from payments.settling import FOLLOW_UP
 from shop.alarms import claim_due, handle, set_alarm
+from shop.idempotency import forget_old as forget_old_keys
 from shop.transactions import transactional
 
 # A pass ends itself before the queue's time limit of 20 s, which the last alarm, some 8 s of it, must not cross.
@@ -46,7 +47,7 @@ def scan_payments() -> dict[str, int]:
     Returns how many were handled, failed, found without an alarm, matched late and forgotten.
     """
     counts = {"handled": 0, "failed": 0, "without_alarm": len(find_forgotten())}
-    counts |= {"matched_late": take_late_matches(), "forgotten": forget_old()}
+    counts |= {"matched_late": take_late_matches(), "forgotten": forget_old() + forget_old_keys()}
     close_healed()
     give_up = time.monotonic() + PASS_S
     while time.monotonic() < give_up and (claims := claim_due(1)):

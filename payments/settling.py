@@ -34,11 +34,16 @@ from payments.statuses import PAYMENT_DEEDS, REFUND_ENDS, Deed, PaymentStatus, R
 from shop.alarms import send_message, set_alarm
 from shop.events import Change, record
 from shop.models import Source
+from shop.reads import Joined
 from shop.transactions import transactional
+from shop.writes import flush, save, together
 
 log = structlog.get_logger("nodrop.settling")
 
 FOLLOW_UP = "follow_up"
+SAME_TRADE = Joined(
+    "from payments_receipt receipt where channel = %s and channel_number = %s for update", receipt=Receipt
+)
 # The message does it at once; this is for when there is no cluster to do it.
 FOLLOW_UP_S = 5
 # Money that comes this long after an order expired may still have what it paid for, if the goods are there.
@@ -249,8 +254,8 @@ def has_settled_receipt(order: Order) -> bool:
 def _take_money(
     order: LockedOrder, payment: Payment, report: PaymentReport, *, source: Source, actor: str
 ) -> Settled:
-    same_trade = Receipt.objects.filter(channel=payment.channel, channel_number=report.channel_number)
-    known = same_trade.select_for_update().first()
+    found = SAME_TRADE.first(payment.channel, report.channel_number)
+    known: Receipt | None = found[0] if found else None
     if known is not None and known.receipt_class != ReceiptClass.UNMATCHED:
         return _compare(known, order, payment, report, source)
     if known is not None:
@@ -264,37 +269,36 @@ def _take_money(
 
     # From here it must succeed.
     _answer_cases(order, payment)
-    changes: list[Change] = []
-    if payment.status != PaymentStatus.PAID:
-        changes.append(
-            move_payment(
-                payment,
-                PaymentStatus.PAID,
-                source=source,
-                actor=actor,
-                channel_number=report.channel_number,
-                is_unsure=False,
-            )
-        )
-    # A person may have begun to send back what nobody knew a payment for: then it pays no order.
-    if known is not None:
-        changes += _make_room(known, known.amount, source=source, why="its payment appeared")
-    is_going_back = known is not None and refundable_minor(known) < known.amount
-    moved = None if is_going_back else _pay_order(order, source=source, actor=actor)
-    if moved is not None:
-        receipt.receipt_class = ReceiptClass.SETTLED
-        changes.append(moved)
-    else:
-        is_late = order.status == OrderStatus.CLOSED
-        receipt.receipt_class = ReceiptClass.LATE if is_late else ReceiptClass.SURPLUS
-        touch_order(order)
-    receipt.save()
-    record(changes)
-    if moved is None:
-        give_back(receipt)
-    set_alarm(FOLLOW_UP, order.number, in_s=FOLLOW_UP_S)
-    send_message(FOLLOW_UP, order.number)
+    is_going_back = known is not None and _is_going_back(known, source=source)
+    with together():
+        changes: list[Change] = []
+        if payment.status != PaymentStatus.PAID:
+            columns: dict[str, Any] = {"channel_number": report.channel_number, "is_unsure": False}
+            changes.append(move_payment(payment, PaymentStatus.PAID, source=source, actor=actor, **columns))
+        moved = None if is_going_back else _pay_order(order, source=source, actor=actor)
+        if moved is None:
+            is_late = order.status == OrderStatus.CLOSED
+            receipt.receipt_class = ReceiptClass.LATE if is_late else ReceiptClass.SURPLUS
+            touch_order(order)
+        else:
+            receipt.receipt_class = ReceiptClass.SETTLED
+            changes.append(moved)
+        record(changes)
+        if moved is None:
+            flush()  # the history tells first that the money came
+            receipt.save()
+            give_back(receipt)
+        else:
+            save(receipt)
+        set_alarm(FOLLOW_UP, order.number, in_s=FOLLOW_UP_S)
+        send_message(FOLLOW_UP, order.number)
     return Settled.MOVED
+
+
+def _is_going_back(known: Receipt, *, source: Source) -> bool:
+    """A person may have begun to send back what nobody knew a payment for: then it pays no order."""
+    record(_make_room(known, known.amount, source=source, why="its payment appeared"))
+    return refundable_minor(known) < known.amount
 
 
 def _compare(

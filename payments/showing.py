@@ -10,7 +10,7 @@ from orders.statuses import PAID, CloseReason, OrderStatus
 from payments.cases import has_open_mismatch
 from payments.models import Payment, Receipt, Refund
 from payments.statuses import PaymentStatus, ReceiptClass
-from shop.clock import read_now
+from shop.clock import WITH_NOW, read_now
 
 
 class Mood(StrEnum):
@@ -55,20 +55,9 @@ class OrderState:
         return asdict(self)
 
 
-def read_state(order: Order) -> OrderState:
-    """The order's present state; one statement."""
-    payment = current_payment(order)
-    return OrderState(
-        number=order.number,
-        status=order.status,
-        payment_status=payment.status if payment else None,
-        version=order.version,
-    )
-
-
 def current_payment(order: Order) -> Payment | None:
     """The attempt that matters most: the newest that was not superseded."""
-    payments = Payment.objects.filter(order=order, superseded_at__isnull=True)
+    payments = Payment.objects.annotate(**WITH_NOW).filter(order=order, superseded_at__isnull=True)
     return payments.order_by("-pk").first()
 
 

@@ -146,3 +146,67 @@ def test_refund_is_decided_by_staff_with_the_permission_only(client, django_user
     client.force_login(tom)
     act(client, "approve", waiting)
     assert waiting.status == "PENDING_APPROVAL"
+
+
+# ---- cases -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def case(order) -> Case:
+    """A receipt that cannot be delivered."""
+    return Case.objects.create(kind="mail", subject=order.number, order=order, deadline=order.created_at)
+
+
+def decide(client: Client, action: str, *cases: Case, resolution: str = "") -> str:
+    form = {"action": action, "_selected_action": [case.pk for case in cases], "resolution": resolution}
+    told = client.post(url(Case, "changelist"), form, follow=True).content.decode()
+    for case in cases:
+        case.refresh_from_db()
+    return told
+
+
+def test_staff_take_a_case_and_everybody_sees_whose_it_is(admin_client, admin_user, case):
+    assert f"{case.subject} is yours." in decide(admin_client, "take", case)
+    assert case.owner == admin_user
+    page = admin_client.get(url(Case, "changelist")).content.decode()
+    assert f'<td class="field-owner nowrap">{admin_user.username}</td>' in page
+
+
+def test_case_of_somebody_else_is_not_taken_and_their_name_is_shown(admin_client, django_user_model, case):
+    tom = django_user_model.objects.create_user("tom")
+    Case.objects.filter(pk=case.pk).update(owner=tom)
+    assert "tom looks after this case." in decide(admin_client, "take", case)
+    assert case.owner == tom
+
+
+def test_staff_resolve_a_case_and_say_how(admin_client, admin_user, case):
+    assert "is resolved." in decide(admin_client, "resolve", case, resolution="Called her.")
+    assert (case.owner, case.resolution) == (admin_user, "Called her.")
+    assert case.resolved_at is not None
+
+
+@pytest.mark.parametrize("resolution", ["", "x" * 301])
+def test_case_is_not_resolved_without_a_word_or_with_too_many(admin_client, case, resolution):
+    assert "Say how it was resolved" in decide(admin_client, "resolve", case, resolution=resolution)
+    assert case.resolved_at is None
+
+
+def test_case_that_money_hangs_on_says_what_to_do_instead_and_the_others_are_resolved(
+    admin_client, waiting, case
+):
+    approval = Case.objects.get(kind="approval")
+    told = decide(admin_client, "resolve", approval, case, resolution="Never mind.")
+    assert "Approve or reject the refund" in told
+    assert (approval.resolved_at, case.resolution) == (None, "Never mind.")
+
+
+@pytest.mark.parametrize("action", ["take", "resolve"])
+def test_case_is_decided_by_staff_with_the_permission_only(client, django_user_model, case, action):
+    tom = django_user_model.objects.create_user("tom", is_staff=True)
+    tom.user_permissions.add(Permission.objects.get(codename="view_case"))
+    client.force_login(tom)
+    decide(client, action, case, resolution="Called her.")
+    assert (case.owner, case.resolved_at) == (None, None)
+    tom.user_permissions.add(Permission.objects.get(codename="change_case"))
+    decide(client, action, case, resolution="Called her.")
+    assert case.owner == tom

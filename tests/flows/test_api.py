@@ -175,7 +175,7 @@ def test_a_stranger_sees_nothing_whatever_the_number(api, sandbox, method, path,
     payment = api.apply(number).json()["number"]
     api.headers = {} if stranger == "nobody" else {"Authorization": "Bearer wrong"}
     if stranger == "another order's token":
-        api.place()
+        api.place(again=True)
     body = {"channel": "wechat", "scene": "qr"} if path.endswith("payments") else None
     foreign = api.call(method, path.format(number=number, payment=payment), body)
     missing = api.call(method, path.format(number="N" + "0" * 15, payment="P" + "0" * 23), body)

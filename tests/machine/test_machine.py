@@ -89,7 +89,7 @@ class Machine(RuleBasedStateMachine):
     def place(self, buyer: str, quantity: int) -> None:
         is_there = self.world.stock >= quantity
         try:
-            order = place_order([Item("tea", quantity)], ContactFactory.create(name=buyer))
+            order = place_order([Item("tea", quantity)], ContactFactory.create(name=buyer), again=True)
         except OutOfStock:
             assert not is_there
         else:

@@ -15,7 +15,7 @@ from payments.cases import DAILY_S, open_case
 from payments.models import Case, Payment, Receipt
 from payments.moves import QUERY_PAYMENT, SEND_REFUND
 from shop.alarms import remove_alarms, set_alarm
-from shop.models import Alarm, Event
+from shop.models import Alarm, Event, IdempotencyKey
 from tests.factories import make_order, make_payment
 from tests.payments.audit_world import (
     PRICE,
@@ -25,6 +25,7 @@ from tests.payments.audit_world import (
     copy,
     finish,
     forget,
+    make_key,
     order_of,
     pay,
     payment_of,
@@ -528,6 +529,72 @@ def matched_receipt_has_no_order(world: World) -> str:
 def refund_goes_another_way_than_the_money_came(world: World) -> str:
     change(world.rejected, channel="alipay")
     return world.rejected.number
+
+
+# ---- I9 ----------------------------------------------------------------------------------------------------------
+
+
+def name_of(key: IdempotencyKey) -> str:
+    return f"key {key.pk}"
+
+
+@plant("I9", "has made nothing of payments, and nobody is at work on it")
+def key_in_progress_has_no_lease(world: World) -> str:
+    change(world.begun_key, lease_until=None)
+    return name_of(world.begun_key)
+
+
+@plant("I9", "says that it made NOBODYSORDER of orders, which is not there")
+def key_says_that_it_made_an_order_that_is_not_there(world: World) -> str:
+    change(world.order_key, subject="NOBODYSORDER")
+    return name_of(world.order_key)
+
+
+@plant("I9", " of form, which is not there")
+def form_says_that_it_made_a_payment(world: World) -> str:
+    change(world.form_key, subject=world.paying.number)
+    return name_of(world.form_key)
+
+
+@plant("I9", " of payments, which is not there")
+def key_made_the_payment_of_another_order(world: World) -> str:
+    change(world.payment_key, subject=world.ended.number)
+    return name_of(world.payment_key)
+
+
+@plant("I9", " of payments, which is not there")
+def payment_that_a_lease_has_begun_is_not_there(world: World) -> str:
+    change(world.begun_key, subject="NOBODYSPAYMENT")
+    return name_of(world.begun_key)
+
+
+@plant("I9", " of refunds, which is not there")
+def key_made_the_refund_of_another_payment(world: World) -> str:
+    change(world.refund_key, subject=world.surplus.refunds.get().number)
+    return name_of(world.refund_key)
+
+
+@plant("I9", " of dreams, which is not there")
+def key_made_what_nobody_makes(world: World) -> str:
+    return name_of(make_key("dreams", world.paid.number + "?"))
+
+
+@plant("I9", "has 2 answers")
+def key_has_two_answers(world: World) -> str:
+    copy(world.payment_key)
+    return name_of(world.payment_key)
+
+
+@plant("I9", "was made by 2 keys: ")
+def order_was_made_by_a_key_and_a_form(world: World) -> str:
+    change(world.form_key, subject=world.paid.number)
+    return world.paid.number
+
+
+@plant("I9", "was made by 2 keys: ")
+def refund_was_made_by_two_keys(world: World) -> str:
+    copy(world.refund_key, key="another")
+    return world.on_its_way.number
 
 
 # ---- I13 ---------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, TypeVar
 
+import psycopg
 from django.db import connection, models
 from django.test import override_settings
 
@@ -21,7 +22,7 @@ from payments.refunding import ask_refund, reject_refund
 from payments.settling import settle_foreign_refund, settle_payment, settle_refund, settle_unmatched
 from shop.alarms import set_alarm
 from shop.events import record
-from shop.models import Event, Source
+from shop.models import Event, IdempotencyKey, Source
 from tests.factories import make_order, make_payment, make_product, report
 
 PRICE = 12900
@@ -35,6 +36,7 @@ TABLES = (
     "payments_refund",
     "payments_callback",
     "payments_case",
+    "shop_idempotencykey",
 )
 # Every CHECK and UNIQUE, and the unique indexes with a condition; primary keys stay.
 GUARDS = """
@@ -70,23 +72,29 @@ class World:
     shipped: Receipt  # of an order that was shipped before anybody asked to give all of it back
     waiting: Callback
     taken: Callback
+    order_key: IdempotencyKey  # of the paid order
+    form_key: IdempotencyKey  # of the closed order
+    payment_key: IdempotencyKey  # of the live payment of the unpaid order
+    refund_key: IdempotencyKey  # of the refund that is on its way
+    begun_key: IdempotencyKey  # of a payment that somebody is at work on
 
 
 def build_world() -> World:
     """Everything that can be right at once."""
     make_product(sku="tea", stock=30)
     unpaid, closed, paid = make_order(), make_order(), make_order()
-    ended, settled = make_payment(closed), pay(make_payment(paid))
+    paying, ended, settled = make_payment(unpaid), make_payment(closed), pay(make_payment(paid))
+    on_its_way = ask(settled, 100)
     settle(report(ended, Outcome.CLOSED))
     close(closed)
     world = World(
         unpaid=unpaid,
-        paying=make_payment(unpaid),
+        paying=paying,
         closed=closed,
         ended=ended,
         paid=paid,
         settled=settled,
-        on_its_way=ask(settled, 100),
+        on_its_way=on_its_way,
         failed=finish(ask(settled, 200), Outcome.REFUSED),
         rejected=reject(ask(settled, 300, waits=True)),
         console=refund_in_console(settled, 400),
@@ -98,6 +106,11 @@ def build_world() -> World:
         shipped=pay(make_payment(make_order())),
         waiting=make_callback("waiting", taken_at=None),
         taken=make_callback("taken", taken_at=NOON),
+        order_key=make_key("orders", paid.number),
+        form_key=make_key("form:0s4mq1r7", closed.number),
+        payment_key=make_key(f"payments:{unpaid.number}", paying.number),
+        refund_key=make_key(f"refunds:{settled.number}", on_its_way.number),
+        begun_key=make_key(f"payments:{unpaid.number}", "", lease_until=NOON),
     )
     finish(ask(world.refunded, PRICE))
     step(order_of(world.shipped), OrderStatus.SHIPPED)
@@ -194,6 +207,14 @@ def make_callback(message_id: str, *, taken_at: datetime | None) -> Callback:
     return kept
 
 
+def make_key(
+    scope: str, subject: str, *, key: str = "", lease_until: datetime | None = None
+) -> IdempotencyKey:
+    return IdempotencyKey.objects.create(
+        scope=scope, key=key or f"key of {subject}", subject=subject, status=201, lease_until=lease_until
+    )
+
+
 def order_of(receipt: Receipt) -> Order:
     return Order.objects.get(receipts=receipt)
 
@@ -218,8 +239,10 @@ def unguarded() -> None:
 
 
 def run(statement: str, **values: Any) -> None:
-    """One statement by hand, after the checks that wait for a commit."""
-    with connection.cursor() as cursor:
+    """One statement by hand, or several, after the checks that wait for a commit."""
+    connection.ensure_connection()
+    # The server takes several only with their values written into them.
+    with psycopg.ClientCursor(connection.connection) as cursor:
         cursor.execute("set constraints all immediate")
         cursor.execute(statement, values or None)
 

@@ -29,7 +29,9 @@ from tests.payments.audit_world import (
     ask,
     build_world,
     change,
+    copy,
     finish,
+    make_key,
     order_of,
     pay,
     payment_of,
@@ -116,6 +118,14 @@ ALSO_RIGHT: dict[str, Callable[[World], object]] = {
         world.surplus.refunds.get(), Outcome.REFUSED
     ),
     "an order of which a part went back is shipped": lambda world: ship(world.paid),
+    "two keys were shown the same live payment": lambda world: copy(world.payment_key, key="another"),
+    "two sessions chose the same key": lambda world: (
+        make_key("orders:b", world.unpaid.number, key="same")
+        and make_key("orders:a", order_of(world.late).number, key="same")
+    ),
+    "a payment has begun and its lease runs": lambda world: change(
+        world.begun_key, subject=world.paying.number
+    ),
 }
 
 
@@ -162,6 +172,12 @@ def test_several_violations_are_all_told_sorted_and_only_of_the_rows_they_are_ab
     ]
 
 
+def test_session_of_a_form_is_told_to_nobody(world):
+    change(world.form_key, subject="NOBODYSORDER")
+    (found,) = audit()
+    assert world.form_key.scope.partition(":")[2] not in f"{found.subject} {found.detail}"
+
+
 @pytest.mark.django_db(transaction=True)
 def test_audit_sees_one_snapshot_that_it_cannot_write():
     with CaptureQueriesContext(connection) as seen:
@@ -203,6 +219,9 @@ select '', kind, number, from_status, to_status, 'QUERY', '', '{}', now()
         union all select 'refund', number, '', 'PENDING_APPROVAL', 1 from payments_refund
         union all select 'refund', number, 'PENDING_APPROVAL', 'REFUNDING', 2 from payments_refund
         union all select 'refund', number, 'REFUNDING', 'REFUNDED', 3 from payments_refund) path order by nth;
+insert into shop_idempotencykey (scope, key, body_hash, subject, status, created_at)
+select 'orders', number, '', number, 201, now() from orders_order
+union all select 'payments:' || substr(number, 2), number, '', number, 201, now() from payments_payment;
 insert into shop_alarm (kind, subject, due_at, attempts, created_at)
 select 'expire_order', number, now(), 0, now() from orders_order where status = 'UNPAID'
 union all select 'query_payment', number, now(), 0, now() from payments_payment where status = 'PAYING';

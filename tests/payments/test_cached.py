@@ -1,0 +1,215 @@
+"""Answers of a moment ago: repeated where that is safe, never believed about anything that moves."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django_redis import get_redis_connection
+
+from orders.access import token_of
+from orders.models import Order
+from payments.applying import apply_for_payment
+from payments.cached import FRESH_S, recall_offer, recall_state, renew_state
+from payments.ending import cancel_order
+from payments.errors import OrderIsClosed, OrderIsPaid
+from payments.models import Payment
+from payments.settling import FOLLOW_UP, settle_payment
+from payments.statuses import PaymentStatus
+from shop.alarms import handle_now
+from shop.hints import full_name
+from shop.models import Source
+from tests.factories import make_order, make_payment, report
+from tests.redis_states import whatever_redis_does
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Shopper:
+    """Asks by HTTP with the order's token."""
+
+    def __init__(self, client: Any, order: Order) -> None:
+        self.client = client
+        self.order = order
+        self.headers = {"Authorization": f"Bearer {token_of(order)}"}
+
+    def status(self) -> dict[str, Any]:
+        answer = self.client.get(f"/api/v1/orders/{self.order.number}/status", headers=self.headers)
+        assert answer.status_code == 200
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def apply(self) -> tuple[int, dict[str, Any]]:
+        answer = self.client.post(
+            f"/api/v1/orders/{self.order.number}/payments",
+            {"channel": "wechat", "scene": "qr"},
+            content_type="application/json",
+            headers=self.headers,
+        )
+        return answer.status_code, answer.json()
+
+
+@pytest.fixture
+def shopper(client, sandbox) -> Shopper:
+    return Shopper(client, make_order())
+
+
+def pay(payment: Payment) -> None:
+    settle_payment(report(payment), channel="wechat", source=Source.CALLBACK)
+
+
+def put(order: Order, value: str) -> None:
+    get_redis_connection("default").set(full_name(f"order:{order.number}"), value, px=1500)
+
+
+@whatever_redis_does
+def test_second_press_shows_the_same_code(shopper):
+    first, second = shopper.apply(), shopper.apply()
+    assert (first[0], second[0]) == (201, 200)
+    assert first[1] == second[1]
+
+
+@whatever_redis_does
+def test_press_after_the_order_was_paid_says_so_at_once(shopper):
+    shopper.apply()
+    pay(Payment.objects.get())
+    assert shopper.apply()[1]["code"] == "order_paid"
+
+
+@whatever_redis_does
+def test_press_after_the_order_was_cancelled_says_so_at_once(shopper):
+    shopper.apply()
+    cancel_order(shopper.order.number)
+    assert shopper.apply()[1]["code"] == "order_closed"
+
+
+@whatever_redis_does
+def test_status_is_at_most_two_seconds_old(shopper):
+    shopper.apply()
+    shopper.status()
+    pay(Payment.objects.get())
+    paid = wait_until(lambda: shopper.status()["status"] == "READY_FOR_SHIPMENT", within_s=FRESH_S + 1)
+    assert paid
+
+
+def test_follow_up_of_a_settlement_tells_the_cache_before_it_wakes_the_pages(shopper):
+    shopper.apply()
+    before = shopper.status()
+    pay(Payment.objects.get())
+    handle_now(FOLLOW_UP, shopper.order.number)
+    after = shopper.status()
+    assert (after["status"], after["payment_status"]) == ("READY_FOR_SHIPMENT", "PAID")
+    assert after["version"] > before["version"]
+
+
+def test_cancelling_tells_the_cache(shopper):
+    shopper.apply()
+    shopper.status()
+    cancel_order(shopper.order.number)
+    assert shopper.status()["status"] == "CLOSED"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "nonsense",
+        "1:{}",
+        '99:{"number":"N","status":"FREE","payment_status":null,"version":99,"offer":null}',
+        '99:{"number":"N","status":"UNPAID","payment_status":"RICH","version":99,"offer":null}',
+        '99:{"number":"N","status":"UNPAID","payment_status":null,"version":"x","offer":null}',
+        '99:{"number":"N","status":["UNPAID"],"payment_status":null,"version":1,"offer":7}',
+        '99:{"number":"N","status":"UNPAID","payment_status":null,"version":99,"offer":{"channel":"wechat","scene":"qr"}}',
+    ],
+)
+def test_what_makes_no_sense_in_the_cache_is_read_from_the_database(shopper, value):
+    shopper.apply()
+    shopper.status()
+    put(shopper.order, value)
+    if '"offer":{' not in value:
+        assert shopper.status()["payment_status"] == "PAYING"
+        put(shopper.order, value)
+    status, body = shopper.apply()
+    assert (status, body["status"]) == (200, "PAYING")
+
+
+@pytest.mark.parametrize("lie", ["READY_FOR_SHIPMENT", "CLOSED"])
+def test_lie_in_the_cache_decides_nothing(sandbox, lie):
+    order = make_order()
+    value = {"number": order.number, "status": lie, "payment_status": None, "version": 99, "offer": None}
+    put(order, f"99:{json.dumps(value)}")
+    payment = apply_for_payment(order.number, channel="wechat", scene="qr", version=order.version).payment
+    pay(payment)
+    order.refresh_from_db()
+    assert order.status == "READY_FOR_SHIPMENT"
+
+
+def test_code_of_an_older_version_is_not_shown_any_more(sandbox):
+    order = make_order()
+    apply_for_payment(order.number, channel="wechat", scene="qr")
+    order.refresh_from_db()
+    wanted = {"channel": "wechat", "scene": "qr"}
+    assert recall_offer(order.number, **wanted, version=order.version)
+    assert recall_offer(order.number, **wanted, version=order.version + 1) is None
+    assert recall_offer(order.number, channel="wechat", scene="wap", version=order.version) is None
+
+
+def test_code_that_ends_soon_is_not_kept(sandbox):
+    order = make_order()
+    make_payment(order, lives_s=16)
+    renew_state(order.number)
+    assert recall_offer(order.number, channel="wechat", scene="qr", version=0) is None
+
+
+def test_what_is_shown_again_is_what_the_database_has(sandbox):
+    order = make_order()
+    payment = apply_for_payment(order.number, channel="wechat", scene="qr").payment
+    shown = recall_offer(order.number, channel="wechat", scene="qr", version=0)
+    assert shown is not None
+    for name in ("number", "channel", "scene", "status", "amount", "currency", "action", "expires_at"):
+        assert getattr(shown, name) == getattr(payment, name)
+
+
+def test_state_is_recalled_for_nobody_who_was_not_let_in(sandbox):
+    order = make_order()
+    renew_state(order.number)
+    assert recall_state(order.number, "somebody") is None
+
+
+def test_stranger_is_not_answered_from_a_warm_cache(client, shopper):
+    shopper.apply()
+    shopper.status()
+    for headers in ({}, {"Authorization": "Bearer wrong"}):
+        answer = client.get(f"/api/v1/orders/{shopper.order.number}/status", headers=headers)
+        assert answer.status_code == 404
+
+
+def test_open_page_has_the_channel_asked_though_others_are_answered_from_the_cache(shopper):
+    """What is answered from the cache does not keep the pace of the queries; what fills it does, every two seconds."""
+    shopper.apply()
+    time.sleep(FRESH_S)
+    with CaptureQueriesContext(connection) as seen:
+        shopper.status()
+    assert any("shop_alarm" in query["sql"] for query in seen.captured_queries)
+
+
+@whatever_redis_does
+def test_follow_up_ends_whatever_redis_does(sandbox):
+    order = make_order()
+    pay(make_payment(order))
+    handle_now(FOLLOW_UP, order.number)
+    order.refresh_from_db()
+    assert order.status == "READY_FOR_SHIPMENT"
+
+
+def test_closed_and_paid_are_said_by_the_database_to_who_has_read_nothing(sandbox):
+    closed, paid = make_order(), make_order()
+    cancel_order(closed.number)
+    pay(make_payment(paid))
+    with pytest.raises(OrderIsClosed):
+        apply_for_payment(closed.number, channel="wechat", scene="qr")
+    with pytest.raises(OrderIsPaid):
+        apply_for_payment(paid.number, channel="wechat", scene="qr")
+    assert Payment.objects.get().status == PaymentStatus.PAID
