@@ -7,12 +7,15 @@ const MOST = 30; // seconds between two tries when the shop cannot be reached
 const THANKS = 2000; // milliseconds to see that it is paid
 
 const live = () => document.getElementById("live");
+const page = () => live().dataset.page ?? location.href;
 const sleep = (seconds, signal) =>
   new Promise((done) => {
     const timer = setTimeout(done, seconds * 1000);
     signal.addEventListener("abort", () => (clearTimeout(timer), done()));
   });
 
+// An earlier payment has held up the one that was asked for: not before so many seconds is it asked for again.
+let after = Number(live().dataset.after ?? Infinity);
 let endsAt = 0;
 let hurry = new AbortController();
 
@@ -33,6 +36,13 @@ function showClock() {
   askNow();
 }
 
+function goOn() {
+  const wanted = document.getElementById("wanted");
+  if (!wanted || performance.now() < after * 1000) return;
+  after = Infinity; // ask once
+  wanted.submit();
+}
+
 function exchange(fresh) {
   for (const part of document.querySelectorAll("[data-part]")) {
     const other = fresh.querySelector(`[data-part="${part.dataset.part}"]`);
@@ -44,11 +54,11 @@ function exchange(fresh) {
 }
 
 async function readAgain() {
-  const answer = await fetch(location.href, { cache: "no-store" });
+  const answer = await fetch(page(), { cache: "no-store" });
   if (answer.status >= 500) throw new Error("busy");
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   const now = fresh.getElementById("live");
-  if (!now) return location.reload();
+  if (!now) return location.replace(page());
   const before = live().dataset.situation;
   Object.assign(live().dataset, now.dataset);
   document.title = fresh.title;
@@ -61,7 +71,7 @@ async function readAgain() {
 async function ask(signal) {
   const { status, version, wait } = live().dataset;
   const answer = await fetch(`${status}?since=${version}&wait=${Math.min(wait, SLOW)}`, { cache: "no-store", signal });
-  if (answer.status === 404) return location.reload();
+  if (answer.status === 404) return location.replace(page());
   if (!answer.ok) throw new Error("busy");
   const news = await answer.json();
   if (String(news.version) !== version || wait < SLOW) await readAgain();
@@ -88,6 +98,7 @@ function askNow() {
 
 setClock();
 setInterval(showClock, 1000);
+setInterval(goOn, 250);
 addEventListener("pageshow", (event) => event.persisted && askNow());
 document.addEventListener("visibilitychange", () => document.hidden || askNow());
 watch();

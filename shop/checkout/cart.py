@@ -3,7 +3,7 @@
 It promises nothing: prices and stock are looked up each time it is shown, and count when the order is placed.
 """
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,10 +113,11 @@ def set_units(session: Session, sku: str, quantity: int) -> None:
         session[SESSION_KEY] = {sku: left for sku, left in changed.items() if left}
 
 
-def take_out(session: Session, part: CartPart) -> None:
-    """The part has become an order."""
-    for line in part.lines:
-        set_units(session, line.product.sku, 0)
+def take_out(session: Session, ordered: Mapping[str, int]) -> None:
+    """These units have become an order. What was added meanwhile stays."""
+    units = session.get(SESSION_KEY, {})
+    for sku in ordered.keys() & units.keys():
+        set_units(session, sku, max(0, units[sku] - ordered[sku]))
 
 
 def _problem(product: Product, quantity: int) -> str | Promise | None:

@@ -18,7 +18,6 @@ from orders.access import SESSION_KEY, find_order, remember
 from orders.errors import OrderNotFound
 from orders.models import Order
 from payments.applying import apply_for_payment
-from payments.channels.registry import offered_channels
 from payments.ending import cancel_order
 from payments.errors import (
     AskedTooOften,
@@ -31,24 +30,20 @@ from payments.errors import (
 from payments.querying import query_order_by_person
 from payments.showing import OrderView, Situation, current_payment, view_order
 from payments.statuses import PaymentStatus
+from shop.checkout.choosing import CHOOSING, offer_methods
 from shop.checkout.doors import Page, post_only
 from shop.checkout.forms import MethodForm
 from shop.checkout.once import held_session
+from shop.checkout.returns import list_returns
 from shop.checkout.story import tell_story
-from shop.checkout.words import NO_METHOD, PREVIOUS_FIRST, SCAN_THERE, tell, wallet_of
+from shop.checkout.words import SCAN_THERE, tell, wallet_of
 
 OrderPage = Callable[[HttpRequest, Order], HttpResponse]
 
 # Without JavaScript a waiting page asks again this often.
 REFRESH_S = 5
-# The situations in which the shopper chooses how to pay.
-CHOOSING = frozenset({Situation.TO_PAY, Situation.REFUSED})
-# Those in which another payment has to wait for the word about the present one.
-UNDECIDED = frozenset({Situation.WAITING, Situation.CONFIRMING})
 # Those in which the time left matters to the shopper.
 COUNTING = CHOOSING | {Situation.STARTING, Situation.WAITING}
-# How our channels are paid on a page; other scenes come with other devices.
-SCENE = "qr"
 
 
 def with_order(page: OrderPage) -> Page:
@@ -82,7 +77,7 @@ def order(request: HttpRequest, order: Order) -> HttpResponse:
     about = _about(view)
     if view.situation is Situation.WAITING:
         about["line"] = SCAN_THERE
-    return render(request, "order.html", about | {"story": tell_story(order)})
+    return render(request, "order.html", about | {"story": tell_story(order, about["returns"])})
 
 
 @with_order
@@ -139,6 +134,7 @@ def _apply(request: HttpRequest, order: Order) -> HttpResponse:
             channel=wanted["channel"],
             scene=wanted["scene"],
             may_supersede=wanted["supersede"],
+            version=order.version,
         )
     except (OrderIsPaid, OrderIsClosed):
         return redirect("order", number=order.number)
@@ -164,41 +160,26 @@ def _show_pay(
     status: int = 200,
 ) -> HttpResponse:
     view = view_order(order)
-    context = _about(view) | {"problem": problem, "lifetime_s": settings.ORDER_LIFETIME_S}
-    context |= _choice(view, wants_choice="choose" in request.GET)
-    if context["is_choosing"] and not context["methods"]:
-        context |= {"line": NO_METHOD % {"currency": order.currency}, "seconds_left": 0}
-    if held_up and view.situation in UNDECIDED and not view.may_supersede:
-        context["line"] = PREVIOUS_FIRST
+    choice = offer_methods(request, view)
+    context = _about(view) | {"choice": choice, "problem": problem, "lifetime_s": settings.ORDER_LIFETIME_S}
+    context["line"] = choice.line or context["line"]
+    if choice.is_open and not choice.methods:
+        context["seconds_left"] = 0
     if held_up:
-        context["refresh_s"] = held_up.retry_after_s
+        context |= {"refresh_s": held_up.retry_after_s, "after_s": held_up.retry_after_s}
     response = render(request, "pay.html", context, status=status)
     if held_up:
         response.headers["Retry-After"] = str(held_up.retry_after_s)
     return response
 
 
-def _choice(view: OrderView, *, wants_choice: bool) -> dict[str, Any]:
-    """The ways to pay, whether the shopper is to choose one now, and whether there is one beside the present."""
-    methods = [
-        {"channel": channel.name, "scene": SCENE, "wallet": wallet_of(channel.name)}
-        for channel in offered_channels(view.order.currency)
-        if SCENE in channel.scenes()
-    ]
-    present = view.payment.channel if view.payment else ""
-    may_change = wants_choice and view.situation is Situation.WAITING
-    return {
-        "methods": methods,
-        "is_choosing": view.situation in CHOOSING or view.may_supersede or may_change,
-        "has_another_way": any(method["channel"] != present for method in methods),
-    }
-
-
 def _about(view: OrderView) -> dict[str, Any]:
     """What order and pay page both show: the view, its words, and how soon to look again."""
-    words = tell(view)
+    returns = list_returns(view)
+    words = tell(view, returns)
     return {
         "view": view,
+        "returns": returns,
         "order": view.order,
         "payment": view.payment,
         "lines": view.order.lines.select_related("product"),

@@ -1,6 +1,6 @@
 """An order's history in the shopper's words: the events worth telling, oldest first."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,8 @@ from django.utils.translation import gettext_lazy as _
 from orders.models import Order
 from orders.statuses import CloseReason, OrderStatus
 from payments.showing import Mood
-from payments.statuses import PaymentStatus, RefundStatus
+from payments.statuses import PaymentStatus, ReceiptClass, RefundStatus
+from shop.checkout.returns import Return
 from shop.checkout.words import Text, wallet_of
 from shop.models import Event
 from shop.money import for_people
@@ -45,21 +46,40 @@ REOPENED = _("Open again, because your payment arrived; being packed")
 EXPIRED = _("Closed, because the time to pay was over")
 
 
-def tell_story(order: Order) -> list[Step]:
-    """What happened to the order and its money; one statement."""
+# Of money that goes back by itself: how it came, and why it goes.
+CAME: Mapping[ReceiptClass, Text] = {
+    ReceiptClass.SURPLUS: _("Paid once more with %(wallet)s"),
+    ReceiptClass.LATE: _("Paid with %(wallet)s after the order had closed"),
+}
+WENT: Mapping[ReceiptClass, Text] = {
+    ReceiptClass.SURPLUS: _("%(amount)s on its way back, because you paid twice; the first payment stands"),
+    ReceiptClass.LATE: _("%(amount)s on its way back, because the order had closed"),
+}
+
+
+def tell_story(order: Order, returns: Sequence[Return]) -> list[Step]:
+    """What happened to the order and its money, with `returns` as `list_returns` gave them; one statement."""
+    special: dict[tuple[str, str], Text] = {}
+    for each in returns:
+        why = each.receipt_class
+        if each.receipt.payment and not each.is_extra:
+            special[each.receipt.payment.number, PaymentStatus.PAID] = CAME[why]
+        for refund in each.receipt.refunds.all():
+            special[refund.number, RefundStatus.REFUNDING] = WENT[why]
     events = Event.objects.filter(order_number=order.number)
-    return [_step(event, order) for event in events if (event.subject_kind, event.to_status) in TOLD]
+    return [_step(event, order, special) for event in events if (event.subject_kind, event.to_status) in TOLD]
 
 
-def _step(event: Event, order: Order) -> Step:
-    text, mood = TOLD[event.subject_kind, event.to_status]
-    return Step(at=event.at, text=_special(event) or text % _facts(event, order), mood=mood)
+def _step(event: Event, order: Order, special: Mapping[tuple[str, str], Text]) -> Step:
+    usual, mood = TOLD[event.subject_kind, event.to_status]
+    text = special.get((event.subject, event.to_status)) or _reason(event) or usual
+    return Step(at=event.at, text=str(text) % _facts(event, order), mood=mood)
 
 
-def _special(event: Event) -> str:
+def _reason(event: Event) -> Text:
     if event.note.get("reopened"):
-        return str(REOPENED)
-    return str(EXPIRED) if event.note.get("reason") == CloseReason.EXPIRED else ""
+        return REOPENED
+    return EXPIRED if event.note.get("reason") == CloseReason.EXPIRED else ""
 
 
 def _facts(event: Event, order: Order) -> dict[str, Any]:

@@ -4,6 +4,7 @@ Tables, so that every situation has its words and a translator finds them in one
 "nothing was charged", while the channel has not said so.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from orders.statuses import OrderStatus
 from payments.models import Payment
 from payments.showing import Mood, OrderView, Situation
 from payments.statuses import PaymentStatus, RefundStatus
+from shop.checkout.returns import Return, add_up
 
 Text = str | Promise
 
@@ -112,7 +114,7 @@ WORDS: dict[Situation, Words] = {
         mood=Mood.BACK,
         icon="back",
         title=_("Paid. Thank you."),
-        line=_("You paid twice. The second %(returned)s is on its way back."),
+        line=_("You paid twice. The first payment stands; the second %(returned)s is on its way back."),
         look_again_s=20,
     ),
     Situation.EXPIRED: Words(
@@ -153,6 +155,10 @@ WORDS: dict[Situation, Words] = {
 
 # The shopper asked for another payment while an earlier one is undecided.
 PREVIOUS_FIRST = _("We are checking your earlier payment first, so that you do not pay twice.")
+PREVIOUS_CLOSED = _("Your earlier payment is closed. Go on with %(title)s.")
+PREVIOUS_OPEN = _(
+    "Your earlier payment is still open. Go on with %(title)s, and it is closed before the new one begins."
+)
 PREVIOUS_UNDECIDED = _(
     "Your earlier payment is still undecided. You may pay another way now; if the earlier one turns out paid too, "
     "that money comes back by itself."
@@ -169,16 +175,29 @@ NOT_TAKEN = _("%(title)s did not take this payment. Nothing was charged.")
 
 RETURNED = {
     (Situation.SURPLUS, RefundStatus.REFUNDED): _(
-        "You paid twice. The second %(returned)s is back in your wallet."
+        "You paid twice. The first payment stands; the second %(returned)s is back in your wallet."
     ),
     (Situation.SURPLUS, RefundStatus.FAILED): _(
-        "You paid twice. A person is sending the second %(returned)s back."
+        "You paid twice. The first payment stands; a person is sending the second %(returned)s back."
     ),
     (Situation.LATE, RefundStatus.REFUNDED): _(
         "Your payment came after the order closed. %(returned)s is back in your wallet."
     ),
     (Situation.LATE, RefundStatus.FAILED): _(
         "Your payment came after the order closed. A person is sending %(returned)s back."
+    ),
+}
+
+# Of an order that was paid three times or more.
+RETURNED_MANY = {
+    RefundStatus.REFUNDING: _(
+        "You paid more than once. The first payment stands; the other %(returned)s is on its way back."
+    ),
+    RefundStatus.REFUNDED: _(
+        "You paid more than once. The first payment stands; the other %(returned)s is back in your wallet."
+    ),
+    RefundStatus.FAILED: _(
+        "You paid more than once. The first payment stands; a person is sending the other %(returned)s back."
     ),
 }
 
@@ -190,15 +209,17 @@ GOODS: dict[str, tuple[Text, Text]] = {
 }
 
 
-def tell(view: OrderView) -> Words:
-    """The words for this order, with its amounts and its wallet's name filled in."""
+def tell(view: OrderView, returns: Sequence[Return]) -> Words:
+    """The words for this order and for what goes back of its money, with its amounts and its wallet's name filled in."""
     words = WORDS[view.situation]
     heading, then = GOODS.get(view.order.status, (words.title, words.then))
-    facts = _facts(view)
+    status, returned = add_up(returns, view.order.currency)
+    line = _returned_line(view.situation, status, returns) if returns else _line(view, words)
+    facts = _facts(view) | {"returned": returned}
     return replace(
         words,
         title=str(words.title) % facts,
-        line=str(_line(view, words)) % facts,
+        line=str(line or words.line) % facts,
         heading=str(heading) % facts,
         then=str(then) % facts,
     )
@@ -209,9 +230,13 @@ def wallet_of(channel: str) -> Wallet:
     return WALLETS.get(channel, Wallet(title=channel, app=channel))
 
 
+def _returned_line(situation: Situation, status: RefundStatus, returns: Sequence[Return]) -> Text | None:
+    if situation is Situation.SURPLUS and len(returns) > 1:
+        return RETURNED_MANY[status]
+    return RETURNED.get((situation, status))
+
+
 def _line(view: OrderView, words: Words) -> Text:
-    if view.returning:
-        return RETURNED.get((view.situation, RefundStatus(view.returning.status)), words.line)
     if view.situation is Situation.EXPIRED and _was_decided(view):
         return EXPIRED_UNCHARGED
     if view.situation is Situation.REFUSED and view.payment and view.payment.action is None:
@@ -235,7 +260,6 @@ def _facts(view: OrderView) -> dict[str, Any]:
     )
     return {
         "amount": view.order.amount_text,
-        "returned": view.returning.amount_text if view.returning else "",
         "title": wallet.title,
         "app": wallet.app,
     }

@@ -4,59 +4,13 @@ import re
 from collections.abc import Callable
 
 import pytest
-from django.core.management import call_command
 from playwright.sync_api import Page, expect
 
 from orders.models import Order, Product
 from payments.models import Payment
+from tests.browser.shopping import ORDER_PAGE, PAY_PAGE, fill_in, order_tea, pay_by_wallet, show_code
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-
-ORDER_PAGE = re.compile(r"/orders/N\w+/$")
-PAY_PAGE = re.compile(r"/orders/N\w+/pay/$")
-
-
-@pytest.fixture(autouse=True)
-def _goods(sandbox) -> None:
-    call_command("load_catalogue")
-
-
-def fill_in(page: Page) -> None:
-    page.get_by_label("Name").fill("Anna Lin")
-    page.get_by_label("Email").fill("anna@example.com")
-    page.get_by_label("Phone").fill("138 0000 0000")
-    page.get_by_label("Address").fill("1 Garden Road\nHangzhou")
-
-
-def order_tea(page: Page) -> None:
-    """From the catalogue to the pay page, which offers the ways to pay."""
-    page.goto("/")
-    page.get_by_role("button", name="Add Longjing tea to the cart").click()
-    page.get_by_role("link", name="Check out").click()
-    fill_in(page)
-    page.get_by_role("button", name="Place the order").click()
-    expect(page).to_have_url(PAY_PAGE)
-
-
-def show_code(page: Page) -> None:
-    page.get_by_role("button", name="WeChat Pay").click()
-    expect(page.get_by_role("img", name="WeChat Pay QR code for ¥129.00")).to_be_visible()
-    expect(page.get_by_role("status")).to_have_text("Waiting for you to scan")
-
-
-def open_wallet(page: Page) -> Page:
-    """The wallet in a second page, as on the shopper's phone."""
-    with page.expect_popup() as popup:
-        page.get_by_role("link", name="Open the sandbox wallet").click()
-    popup.value.wait_for_load_state()
-    return popup.value
-
-
-def pay_by_wallet(page: Page) -> None:
-    wallet = open_wallet(page)
-    wallet.get_by_role("button", name=re.compile("^Pay")).click()
-    wallet.wait_for_load_state()
-    wallet.close()
 
 
 @pytest.mark.parametrize("width", [1280, 390])

@@ -3,11 +3,15 @@
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.test import Client
 
 from orders.access import SESSION_KEY
 from orders.models import Order
-from tests.factories import make_product
+from payments.channels.base import CreateRequest
+from payments.channels.registry import get_channel
+from payments.models import Payment
+from tests.factories import make_payment, make_product
 
 CONTACT = {
     "name": "Anna Lin",
@@ -49,6 +53,23 @@ def own(client: Client, order: Order) -> str:
     return f"/orders/{order.number}/"
 
 
+def begin_on_a_phone(order: Order) -> Payment:
+    """An open attempt of another kind than the pages offer, with a trade at the sandbox that the wallet can pay."""
+    payment = make_payment(order, scene="wap")
+    trade = CreateRequest(
+        number=payment.number,
+        scene="qr",
+        amount_minor=payment.amount,
+        currency=payment.currency,
+        description="begun on a phone",
+        expires_at=payment.expires_at,
+        notify_url=f"{settings.PUBLIC_URL}/notify/wechat/",
+        return_url="",
+    )
+    get_channel("wechat").create(trade)
+    return payment
+
+
 @pytest.fixture
 def wechat(monkeypatch: pytest.MonkeyPatch) -> None:
     """WeChat Pay is offered on the pages, though nothing here may call it."""
@@ -59,4 +80,4 @@ def wechat(monkeypatch: pytest.MonkeyPatch) -> None:
         def scenes(self) -> frozenset[str]:
             return frozenset({"qr"})
 
-    monkeypatch.setattr("shop.checkout.paying.offered_channels", lambda currency: [Offered()])
+    monkeypatch.setattr("shop.checkout.choosing.offered_channels", lambda currency: [Offered()])

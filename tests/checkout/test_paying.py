@@ -44,7 +44,7 @@ def test_looking_changes_nothing(shopper, sandbox):
     order = make_order()
     path = own(shopper, order)
     before = Event.objects.count()
-    for page in ("", "pay/", "pay/?choose", "check/", "cancel/"):
+    for page in ("", "pay/", "pay/?choose", "pay/?channel=wechat&scene=qr", "check/", "cancel/"):
         shopper.get(path + page)
     order.refresh_from_db()
     assert (order.status, order.version) == ("UNPAID", 1)
@@ -109,7 +109,7 @@ def test_channel_without_an_answer_is_waited_for_and_may_be_tried_again(shopper,
     page = text(answer)
     assert answer.status_code == 409
     assert answer["Retry-After"] == "1"
-    assert '<meta http-equiv="refresh" content="1">' in page
+    assert f'<meta http-equiv="refresh" content="1; url={path}pay/?channel=wechat&amp;scene=qr">' in page
     assert "WeChat has not answered yet" in page
     sandbox.clear_faults()
     Payment.objects.update(lease_until=Now() - timedelta(seconds=1))
@@ -136,33 +136,6 @@ def test_channel_out_of_reach_is_said_so_and_may_be_tried_again(shopper, sandbox
     assert answer.status_code == 503
     assert "WeChat Pay cannot take a payment at the moment." in text(answer)
     assert "Try again" in text(answer)
-
-
-def test_other_payment_is_held_up_while_the_earlier_one_is_undecided(shopper, sandbox):
-    path = own(shopper, make_order())
-    shopper.post(f"{path}pay/", WECHAT)
-    Payment.objects.update(scene="wap")  # as if the shopper had begun on a phone
-    fault(sandbox, "close", "status", value=500)
-    answer = shopper.post(f"{path}pay/", WECHAT)
-    assert answer.status_code == 409
-    assert "checking your earlier payment first, so that you do not pay twice" in text(answer)
-    assert answer["Retry-After"] in text(answer)
-
-
-def test_shopper_may_go_on_when_the_earlier_payment_stays_undecided(shopper, sandbox, settings):
-    path = own(shopper, make_order())
-    shopper.post(f"{path}pay/", WECHAT)
-    Payment.objects.update(scene="wap")
-    fault(sandbox, "close", "status", value=500)
-    shopper.post(f"{path}pay/", WECHAT)
-    limit = timedelta(seconds=settings.CONFIRMING_LIMIT_S + 1)
-    Payment.objects.update(close_unanswered_since=F("close_unanswered_since") - limit)
-    held_up = shopper.post(f"{path}pay/", WECHAT)
-    assert held_up.status_code == 409
-    assert 'name="supersede" value="1"' in text(held_up)
-    answer = shopper.post(f"{path}pay/", WECHAT | {"supersede": "1"}, follow=True)
-    assert "Waiting for you to scan" in text(answer)
-    assert Payment.objects.filter(superseded_at__isnull=False).count() == 1
 
 
 def test_check_finds_a_payment_that_nobody_told_us_about(shopper, sandbox):

@@ -15,7 +15,8 @@ from payments.channels.base import Outcome
 from payments.models import Payment, Refund
 from payments.showing import Situation, view_order
 from payments.statuses import RefundStatus
-from shop.checkout.words import WORDS, tell
+from shop.checkout.returns import list_returns
+from shop.checkout.words import WORDS, Words, tell
 from tests.checkout.conftest import own
 from tests.checkout.situations import STEPS, close, make_situation, settle
 from tests.factories import make_order, make_payment
@@ -35,6 +36,11 @@ def page_of(shopper, order: Order, path: str = "") -> str:
     answer = shopper.get(own(shopper, order) + path)
     assert answer.status_code == 200
     return answer.content.decode()
+
+
+def words_of(order: Order) -> Words:
+    view = view_order(order)
+    return tell(view, list_returns(view))
 
 
 def test_every_situation_has_words_and_can_be_made():
@@ -58,7 +64,7 @@ def test_page_of_every_situation_names_it_and_offers_a_way_on(shopper, situation
     page = page_of(shopper, order, path)
     main = page.partition("<main")[2].partition("</main>")[0]
     assert f'data-situation="{situation}"' in main
-    assert escape(tell(view_order(order)).title) in page
+    assert escape(words_of(order).title) in page
     assert re.search(r"<button|class=\"button", main)
     assert "%(" not in page
 
@@ -66,7 +72,7 @@ def test_page_of_every_situation_names_it_and_offers_a_way_on(shopper, situation
 @pytest.mark.parametrize("situation", [each for each in Situation if each is not Situation.WAITING])
 def test_status_line_is_the_same_on_both_pages(shopper, situation):
     order = make_situation(situation)
-    line = escape(tell(view_order(order)).line)
+    line = escape(words_of(order).line)
     assert f"<p>{line}</p>" in page_of(shopper, order)
     assert f"<p>{line}</p>" in page_of(shopper, order, "pay/")
 
@@ -87,7 +93,7 @@ def test_page_never_says_failed_or_unpaid(shopper, situation, path):
 
 @pytest.mark.parametrize("situation", Situation)
 def test_nothing_was_charged_is_said_only_when_the_channel_said_so(situation):
-    line = tell(view_order(make_situation(situation))).line
+    line = words_of(make_situation(situation)).line
     assert ("Nothing was charged" in line) is (situation in NOTHING_CHARGED)
 
 
@@ -95,7 +101,7 @@ def test_expired_order_that_was_never_tried_does_not_speak_for_a_channel():
     order = make_order()
     close(order, CloseReason.EXPIRED)
     order.refresh_from_db()
-    assert "Nothing was charged" not in tell(view_order(order)).line
+    assert "Nothing was charged" not in words_of(order).line
 
 
 def test_expired_order_with_an_attempt_that_is_still_watched_does_not_speak_for_the_channel():
@@ -104,7 +110,7 @@ def test_expired_order_with_an_attempt_that_is_still_watched_does_not_speak_for_
     settle(make_payment(order), Outcome.CLOSED)
     close(order, CloseReason.EXPIRED)
     order.refresh_from_db()
-    assert "Nothing was charged" not in tell(view_order(order)).line
+    assert "Nothing was charged" not in words_of(order).line
 
 
 @pytest.mark.parametrize("situation", sorted(UNDECIDED))
@@ -125,9 +131,21 @@ def test_page_refreshes_itself_without_javascript_exactly_while_it_waits(shopper
 @pytest.mark.parametrize(
     ("situation", "status", "words"),
     [
-        (Situation.SURPLUS, RefundStatus.REFUNDING, "You paid twice. The second ¥129.00 is on its way back."),
-        (Situation.SURPLUS, RefundStatus.REFUNDED, "The second ¥129.00 is back in your wallet."),
-        (Situation.SURPLUS, RefundStatus.FAILED, "A person is sending the second ¥129.00 back."),
+        (
+            Situation.SURPLUS,
+            RefundStatus.REFUNDING,
+            "You paid twice. The first payment stands; the second ¥129.00 is on its way back.",
+        ),
+        (
+            Situation.SURPLUS,
+            RefundStatus.REFUNDED,
+            "The first payment stands; the second ¥129.00 is back in your wallet.",
+        ),
+        (
+            Situation.SURPLUS,
+            RefundStatus.FAILED,
+            "The first payment stands; a person is sending the second ¥129.00 back.",
+        ),
         (Situation.LATE, RefundStatus.REFUNDING, "¥129.00 is on its way back to your wallet."),
         (Situation.LATE, RefundStatus.REFUNDED, "¥129.00 is back in your wallet."),
         (Situation.LATE, RefundStatus.FAILED, "A person is sending ¥129.00 back."),
