@@ -158,7 +158,8 @@ def lock_products(products: Iterable[int]) -> list[Product]:
 
 def _change_stock(changes: Sequence[tuple[int, int]]) -> None:
     values = ", ".join(["(%s::bigint, %s::integer)"] * len(changes))
-    write(CHANGE_STOCK.format(values=values), *chain.from_iterable(changes))
+    rows = [(Product, product) for product, _ in changes]
+    write(CHANGE_STOCK.format(values=values), *chain.from_iterable(changes), rows=rows)
 
 
 def _write(order: LockedOrder, **columns: Any) -> None:

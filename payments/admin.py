@@ -15,8 +15,8 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from payments.cases import MAX_RESOLUTION, CaseStaysOpen, resolve_case, take_case
-from payments.errors import CaseIsResolved, CaseIsTaken, OwnApproval, RefundIsDecided
+from payments.cases import MAX_RESOLUTION, resolve_case, take_case
+from payments.errors import CaseIsResolved, CaseIsTaken, CaseStaysOpen, OwnApproval, RefundIsDecided
 from payments.models import Callback, Case, Payment, Receipt, Refund
 from payments.refunding import approve_refund, reject_refund
 from shop.admin import ReadOnlyAdmin, ReadOnlyInline, money_cell, mood_word

@@ -18,7 +18,7 @@ from django.db.models.functions import Coalesce, Now
 from orders.models import Order
 from orders.moves import lock_order
 from orders.statuses import PAID, OrderStatus
-from payments.errors import CaseIsResolved, CaseIsTaken, PaymentError
+from payments.errors import CaseIsResolved, CaseIsTaken, CaseStaysOpen
 from payments.models import Callback, Case, Payment, Receipt, Refund
 from payments.statuses import PaymentStatus, ReceiptClass, RefundStatus
 from shop.alarms import Claim, postpone
@@ -45,10 +45,6 @@ DEADLINES: dict[Case.Kind, timedelta] = {
     Case.Kind.NO_ALARM: timedelta(hours=4),
     Case.Kind.FAILING: timedelta(hours=4),
 }
-
-
-class CaseStaysOpen(PaymentError):
-    """It is not for a person to close while money hangs on it; the message says what has to be done instead."""
 
 
 def open_case(kind: Case.Kind, subject: str, *, order: Order | None, evidence: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ PaymentError
 ├── RefundIsDecided        it is not waiting for approval any more (409 refund_decided)
 ├── CaseIsTaken            somebody else looks after it
 ├── CaseIsResolved         somebody else has decided
+├── CaseStaysOpen          money hangs on it: not for a person to close by a word
 └── IllegalPaymentMove     a bug: the table has no such move
 """
 
@@ -115,6 +116,10 @@ class CaseIsResolved(PaymentError):
     def __init__(self, resolution: str) -> None:
         super().__init__(f"This case is closed: {resolution}")
         self.resolution = resolution
+
+
+class CaseStaysOpen(PaymentError):
+    """What money hangs on is closed by what happens to the money; the message says what has to be done instead."""
 
 
 class IllegalPaymentMove(PaymentError):

@@ -36,7 +36,7 @@ from shop.events import Change, record
 from shop.models import Source
 from shop.reads import Joined
 from shop.transactions import transactional
-from shop.writes import flush, save, together
+from shop.writes import save, together
 
 log = structlog.get_logger("nodrop.settling")
 
@@ -285,7 +285,6 @@ def _take_money(
             changes.append(moved)
         record(changes)
         if moved is None:
-            flush()  # the history tells first that the money came
             receipt.save()
             give_back(receipt)
         else:

@@ -6,7 +6,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from shop.models import Alarm, Event, Heartbeat
+from shop.models import Alarm, Event, Heartbeat, IdempotencyKey
 from shop.money import for_people
 
 admin.site.site_header = admin.site.site_title = "nodrop"
@@ -109,3 +109,10 @@ class EventAdmin(ReadOnlyAdmin):
 class HeartbeatAdmin(ReadOnlyAdmin):
     list_display = ("name", "at", "note")
     ordering = ("-at",)
+
+
+@admin.register(IdempotencyKey)
+class IdempotencyKeyAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "scope", "key", "subject", "status", "lease_until")
+    search_fields = ("=key", "=subject")
+    ordering = ("-id",)

@@ -90,12 +90,12 @@ def set_alarm(
     last_at: datetime | None = None,
 ) -> None:
     """Own one alarm for `subject`, due `at` or `in_s` seconds from the database's now. Replaces one that is there."""
-    write(SET, kind, subject, at, in_s or 0, last_at)
+    write(SET, kind, subject, at, in_s or 0, last_at, rows=[(Alarm, kind, subject)])
 
 
 def remove_alarms(kinds: Sequence[str], subject: str) -> None:
     """The thing is finished."""
-    write(REMOVE, list(kinds), subject)
+    write(REMOVE, list(kinds), subject, rows=[(Alarm, kind, subject) for kind in kinds])
 
 
 def finish(claim: Claim) -> None:

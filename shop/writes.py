@@ -1,12 +1,15 @@
 """Writes of one transaction that travel together: one statement instead of many, while a row lock is held.
 
-Outside of `together` each write is a statement at once. Inside, they wait until its end and go as one, in no order: so no
-row is written twice there, and nobody reads in between what was written. The rules stay with those who call this.
+Outside of `together` each write is a statement at once. Inside, they wait and go as one, before anything else is said to
+the database: so whoever reads finds what was written, and only writes in a row share a statement. In one statement
+PostgreSQL keeps no order and changes a row once, so a second write of the same row begins the next. The rules stay with
+those who call this.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -14,43 +17,65 @@ from django.db import connection
 from django.db.models import Model
 from django.db.models.expressions import DatabaseDefault
 
-Write = tuple[str, Sequence[Any]]
 
-_waiting: ContextVar[list[Write] | None] = ContextVar("waiting", default=None)
+@dataclass
+class Waiting:
+    """Statements with their values, and which rows they change."""
+
+    statements: list[tuple[str, Sequence[Any]]] = field(default_factory=list)
+    rows: set[Hashable] = field(default_factory=set)
+
+
+_waiting: ContextVar[Waiting | None] = ContextVar("waiting", default=None)
 
 
 @contextmanager
 def together() -> Iterator[None]:
-    """Send the block's writes as one statement at its end, or at the end of the block around it. Must be inside a transaction."""
+    """Let the block's writes wait for each other; a block in a block is a part of it. Must be inside a transaction."""
     if _waiting.get() is not None:
         yield
         return
-    token = _waiting.set([])
+    token = _waiting.set(Waiting())
     try:
-        yield
-        flush()
+        with connection.execute_wrapper(_send_first):
+            yield
+            _send()
     finally:
         _waiting.reset(token)
 
 
-def flush() -> None:
-    """Send now what waits, because something of it is about to be read."""
-    waiting = _waiting.get()
-    if not waiting:
-        return
-    *first, (last, _) = waiting
-    named = ", ".join(f"w{at} as ({sql})" for at, (sql, _) in enumerate(first))
-    _execute(f"with {named} {last}" if named else last, [value for _, values in waiting for value in values])
-    waiting.clear()
-
-
-def write(sql: str, *values: Any) -> None:
-    """One INSERT, UPDATE or DELETE, with `%s` for each value."""
+def write(sql: str, *values: Any, rows: Sequence[Hashable] = ()) -> None:
+    """One INSERT, UPDATE or DELETE, with `%s` for each value. `rows` names those that it may change, in any way that is equal
+    for the same row.
+    """
     waiting = _waiting.get()
     if waiting is None:
         _execute(sql, values)
-    else:
-        waiting.append((sql, values))
+        return
+    if not waiting.rows.isdisjoint(rows):
+        _send()
+    waiting.statements.append((sql, values))
+    waiting.rows.update(rows)
+
+
+def _send() -> None:
+    waiting = _waiting.get()
+    if waiting is None or not waiting.statements:
+        return
+    statements = list(waiting.statements)
+    waiting.statements.clear()
+    waiting.rows.clear()
+    *first, (last, _) = statements
+    named = ", ".join(f"w{at} as ({sql})" for at, (sql, _) in enumerate(first))
+    _execute(
+        f"with {named} {last}" if named else last, [value for _, values in statements for value in values]
+    )
+
+
+def _send_first(execute: Callable[..., Any], *statement: Any) -> Any:
+    """Around every statement of the block, whoever makes it."""
+    _send()
+    return execute(*statement)
 
 
 def insert(*rows: Model) -> None:
@@ -70,7 +95,8 @@ def update(row: Model, *, counting: str = "", **columns: Any) -> None:
         setattr(row, name, value)
     if counting:
         setattr(row, counting, getattr(row, counting) + 1)
-    write(_update_sql(type(row), tuple(columns), counting), *_values(row, tuple(columns)), row.pk)
+    values = _values(row, tuple(columns))
+    write(_update_sql(type(row), tuple(columns), counting), *values, row.pk, rows=[(type(row), row.pk)])
 
 
 def save(row: Model) -> None:

@@ -12,7 +12,7 @@ from shop.alarms import remove_alarms, set_alarm
 from shop.clock import read_now
 from shop.events import Change, record
 from shop.models import Alarm, Event, Source
-from shop.writes import flush, insert, save, together, update, write
+from shop.writes import insert, save, together, update, write
 from tests.factories import make_order, make_payment
 
 pytestmark = pytest.mark.django_db
@@ -39,13 +39,29 @@ def test_outside_a_block_each_write_is_a_statement_at_once():
     assert Alarm.objects.filter(kind="one").exists()
 
 
-def test_what_waits_may_be_sent_before_something_is_read():
-    with together():
+def test_whoever_reads_in_a_block_finds_what_was_written(django_assert_num_queries):
+    with django_assert_num_queries(3), together():
         set_alarm("one", "1")
-        assert not Alarm.objects.exists()
-        flush()
-        assert Alarm.objects.exists()
-    assert Alarm.objects.count() == 1
+        assert Alarm.objects.filter(kind="one").exists()
+        set_alarm("two", "2")
+
+
+def test_second_write_of_a_row_comes_after_the_first(django_assert_num_queries):
+    order = make_order()
+    with django_assert_num_queries(2), together():
+        update(order, counting="version", name="Bert")
+        update(order, counting="version", phone="1")
+    stored = Order.objects.get(pk=order.pk)
+    assert (stored.name, stored.phone, stored.version) == ("Bert", "1", 3)
+
+
+def test_alarm_that_is_removed_and_set_again_is_there():
+    set_alarm("one", "1", in_s=5)
+    with together():
+        remove_alarms(["one", "two"], "1")
+        set_alarm("one", "1", in_s=9)
+        remove_alarms(["two"], "1")
+    assert Alarm.objects.filter(kind="one").count() == 1
 
 
 def test_block_that_raises_writes_nothing_and_leaves_nothing_behind():

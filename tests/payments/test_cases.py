@@ -13,7 +13,6 @@ from orders.moves import EXPIRE_ORDER
 from payments.audit import audit
 from payments.cases import (
     DEADLINES,
-    CaseStaysOpen,
     close_cases,
     has_open_mismatch,
     open_case,
@@ -21,7 +20,7 @@ from payments.cases import (
     take_case,
 )
 from payments.channels.base import Outcome
-from payments.errors import CaseIsResolved, CaseIsTaken
+from payments.errors import CaseIsResolved, CaseIsTaken, CaseStaysOpen
 from payments.models import Case
 from tests.factories import make_order, make_payment
 from tests.payments.audit_world import (

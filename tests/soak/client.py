@@ -80,9 +80,11 @@ class Client:
         limits = urllib3.Timeout(connect=CONNECT_S, read=READ_S)
         self._pool = urllib3.PoolManager(maxsize=connections, timeout=limits, retries=False)
 
-    def api(self, method: str, path: str, *, body: Any = None, token: str = "") -> Answer:
-        """One call of the shop's API."""
+    def api(self, method: str, path: str, *, body: Any = None, token: str = "", key: str = "") -> Answer:
+        """One call of the shop's API, with a token and an Idempotency-Key where they are given."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
+        if key:
+            headers["Idempotency-Key"] = key
         return self._send(method, f"{self.shop}/api/v1/{path}", headers, body)
 
     def scan_and_pay(self, content: str) -> Answer:

@@ -35,18 +35,21 @@ class Shopper:
         self.who = f"{number}"
         self.order = self.token = self.payment = self.content = ""
         self.old_payment = ""
+        self.applied = 0
         self.version = 0
 
     # Deeds
 
     def place(self) -> Attempt:
-        """Place the order. Each try has an address of its own, by which it is found although no answer came."""
+        """Place the order. Half of the shoppers send the same again under one key; for the others each try has an address
+        of its own, by which it is found although no answer came.
+        """
+        wish, key = self._wish(0), f"soak-{self.number}" if self.number % 2 else ""
         for tries in range(PATIENCE):
-            self.who = f"s{self.number}.{tries}@soak.example"
-            answer = self.client.api("POST", "orders", body=self._wish())
+            answer = self.client.api("POST", "orders", body=wish if key else self._wish(tries), key=key)
             if answer.ending is Ending.OK:
                 self.order, self.token = answer.body["number"], answer.body["token"]
-            self._remember("place", answer, self.order)
+            self._remember("place by key" if key else "place", answer, self.order)
             if answer.ending is Ending.OK:
                 return True
             yield 1 + self.random.random() * 2
@@ -103,7 +106,8 @@ class Shopper:
                 return
             yield LOOK_EVERY_S
 
-    def _wish(self) -> dict[str, Any]:
+    def _wish(self, tries: int) -> dict[str, Any]:
+        self.who = f"s{self.number}.{tries}@soak.example"
         items = [
             {"sku": sku, "quantity": self.random.randint(1, 2)}
             for sku in self.random.sample(self.skus, min(len(self.skus), self.random.choice((1, 1, 1, 2, 3))))
@@ -113,7 +117,10 @@ class Shopper:
 
     def _apply_once(self) -> Answer:
         path, wish = f"orders/{self.order}/payments", {"channel": "wechat", "scene": "qr"}
-        answer = self.client.api("POST", path, body=wish, token=self.token)
+        key = f"soak-{self.number}-{self.applied}" if self.number % 2 else ""
+        answer = self.client.api("POST", path, body=wish, token=self.token, key=key)
+        if answer.ending is Ending.OK:
+            self.applied += 1  # the next one is another wish
         told = answer.body["number"] if answer.ending is Ending.OK else self.order
         self._remember("apply", answer, told)
         return answer

@@ -7,13 +7,17 @@ from typing import Any
 
 from django.db.models.functions import Now
 
+from orders.models import Order
 from payments.callbacks import replay_callback
 from payments.errors import OverRefund, RefundIsDecided
 from payments.models import Callback as KeptCallback
 from payments.models import Payment, Refund
 from payments.refunding import approve_refund, ask_refund
 from payments.scanner import scan_payments
-from tests.sweep.world import World
+from shop.checkout.cart import read_cart
+from shop.models import IdempotencyKey
+from tests.factories import make_product
+from tests.sweep.world import KEY, World
 from tests.waiting import wait_until
 
 PRICE = 12900
@@ -88,6 +92,10 @@ class Flow:
     def again(self, world: World) -> None:
         """What its client does after silence. Nothing: alarms, and a channel that was not acknowledged, come anyway."""
 
+    def judge_repeat(self, world: World) -> Sequence[str]:
+        """When all is over its client may come once more, which changes nothing. Returns what is wrong with the answer."""
+        return ()
+
 
 # Who may run while the flow sleeps.
 RIVALS: dict[str, Callable[[Flow, World], Any]] = {
@@ -99,12 +107,33 @@ RIVALS: dict[str, Callable[[Flow, World], Any]] = {
     "cancel": lambda _, world: world.cancel(),
     "expiry": lambda _, world: _expire(world),
     "payer": lambda _, world: world.pay_oldest(),
+    "keyed": lambda _, world: world.order_tea(**KEY),
+    "keyless": lambda _, world: world.order_tea(),
 }
 
 
 def _expire(world: World) -> None:
     world.expire()
     scan_payments()
+
+
+def judge(answer: Any, status: int, *, code: str) -> list[str]:
+    """Whether this is the refusal that was to be expected."""
+    told = (answer.status_code, answer.json().get("code"))
+    return [] if told == (status, code) else [f"a repeat was answered {told}"]
+
+
+def judge_key(answer: Any) -> list[str]:
+    """A key that has made something is answered by that, as the first time; one that has not, by a refusal."""
+    made = IdempotencyKey.objects.first()
+    told = answer.json()
+    if made is None:
+        is_refused = answer.status_code == 409 and told["code"] != "in_progress"
+        return [] if is_refused else [f"a key that made nothing was answered {answer.status_code} {told}"]
+    expected = (made.status, "true", made.subject, None)
+    replayed = answer.headers.get("Idempotency-Replayed")
+    seen = (answer.status_code, replayed, told.get("number"), made.lease_until)
+    return [] if seen == expected else [f"a key that made {expected} was answered {seen}"]
 
 
 # ---- the shopper -------------------------------------------------------------------------------------------------
@@ -123,6 +152,52 @@ class Place(Flow):
         world.send_form()
 
     again = run
+
+    def judge_repeat(self, world: World) -> Sequence[str]:
+        """The browser comes to the pay page of its order, and the cart is empty."""
+        answer, number = world.send_form(), Order.objects.get().number
+        wrong = (
+            [] if answer.headers.get("Location") == f"/orders/{number}/pay/" else [f"led to {answer.headers}"]
+        )
+        page = world.shopper.get(f"/orders/{number}/pay/")
+        cart = read_cart(world.shopper.session).parts
+        return [
+            *wrong,
+            *([] if page.status_code == 200 else ["no page"]),
+            *([f"still {cart}"] if cart else []),
+        ]
+
+
+class PlaceAgain(Flow):
+    """Who orders the same again by mistake has ordered it once."""
+
+    rivals = ["same", "keyed"]
+    ends = [unpaid()]
+
+    def prepare(self, world: World) -> None:
+        make_product()
+
+    def run(self, world: World) -> None:
+        world.order_tea()
+
+    again = run
+
+    def judge_repeat(self, world: World) -> Sequence[str]:
+        return judge(world.order_tea(), 409, code="duplicate_order")
+
+
+class PlaceByKey(PlaceAgain):
+    """A key becomes one order, and its goods leave the shelf once; or none, where the same was ordered without it."""
+
+    rivals = ["same", "keyless"]
+
+    def run(self, world: World) -> None:
+        world.order_tea(**KEY)
+
+    again = run
+
+    def judge_repeat(self, world: World) -> Sequence[str]:
+        return judge_key(world.order_tea(**KEY))
 
 
 class Apply(Flow):
@@ -146,6 +221,20 @@ class ApplyAgain(Apply):
     def prepare(self, world: World) -> None:
         world.place()
         world.apply()
+
+
+class ApplyByKey(Apply):
+    """A key becomes one payment, known to the channel once, and says for ever what became of it."""
+
+    rivals = [*Apply.rivals, "apply"]
+
+    def run(self, world: World) -> None:
+        world.apply_by_key()
+
+    again = run
+
+    def judge_repeat(self, world: World) -> Sequence[str]:
+        return judge_key(world.apply_by_key())
 
 
 class Supersede(Flow):
@@ -470,6 +559,24 @@ class AskRefund(Flow):
     again = run
 
 
+class RefundByKey(AskRefund):
+    """A key becomes one refund of a part, though there would be money for more."""
+
+    ends = [given_back("READY_FOR_SHIPMENT", "settled", kept_by_channel=PRICE - PART)]
+
+    def prepare(self, world: World) -> None:
+        super().prepare(world)
+        world.log_in()
+
+    def run(self, world: World) -> None:
+        world.refund_by_key(PART)
+
+    again = run
+
+    def judge_repeat(self, world: World) -> Sequence[str]:
+        return judge_key(world.refund_by_key(PART))
+
+
 class ApproveRefund(AskRefund):
     """A large refund goes back once after a second person agreed."""
 
@@ -538,8 +645,11 @@ class ConsoleRefund(AskRefund):
 
 FLOWS: list[Flow] = [
     Place(),
+    PlaceAgain(),
+    PlaceByKey(),
     Apply(),
     ApplyAgain(),
+    ApplyByKey(),
     Supersede(),
     Cancel(),
     SettleByQuery(),
@@ -561,6 +671,7 @@ FLOWS: list[Flow] = [
     FollowUp(),
     Mail(),
     AskRefund(),
+    RefundByKey(),
     ApproveRefund(),
     SendRefund(),
     RefundCallback(),

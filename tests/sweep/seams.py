@@ -28,7 +28,14 @@ from payments.channels.wire import Wire
 
 OURS = ("shop", "orders", "payments")
 # Rooms that every caller passes through: the one to name is whoever called them.
-THOROUGHFARES = ("payments.channels.", "shop.middleware", "shop.logs")
+THOROUGHFARES = (
+    "payments.channels.",
+    "shop.middleware",
+    "shop.logs",
+    "shop.hints",
+    "shop.idempotency",
+    "shop.writes",
+)
 READING = ("SELECT", "DECLARE", "FETCH", "CLOSE", "SHOW", "SET", "RESET", "EXPLAIN")
 
 

@@ -16,7 +16,7 @@ from tests.sandbox_process import SandboxProcess
 from tests.sweep.children import Child, Tell, describe_error
 from tests.sweep.flows import RIVALS, Flow
 from tests.sweep.seams import DEEDS_AT, Deed, Point, Road, install
-from tests.sweep.world import Mailbox, World
+from tests.sweep.world import Mailbox, World, forget_in_redis
 
 # These hold at every commit; the others of the audit only when nothing is left to do.
 ALWAYS = frozenset({"I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9"})
@@ -106,6 +106,7 @@ class Sweep:
 
     def _begin(self) -> World:
         _empty_tables()
+        forget_in_redis(lambda *_: True)
         for mail in Path(settings.EMAIL_FILE_PATH).iterdir():
             mail.unlink()
         world = World(self.sandbox, self.mailbox)
@@ -172,6 +173,9 @@ class Sweep:
         besides = self.flow.ends_out_of_reach if visit and visit.deed is Deed.RAISE else ()
         if seen not in (*self.flow.ends, *besides):
             wrong.append(f"{self.flow.__doc__} It ended as {seen}")
+        wrong += self.flow.judge_repeat(world)
+        if world.look() != seen:
+            wrong.append(f"One more repeat changed it to {world.look()}")
         return wrong
 
 

@@ -16,12 +16,12 @@ from orders.models import Order
 from payments import callbacks, moves
 from payments.channels.base import RefundRequest
 from payments.channels.registry import get_channel
-from payments.models import Receipt, Refund
+from payments.models import Payment, Receipt, Refund
 from payments.moves import lock_receipt, record_foreign_refund
 from shop.alarms import hasten
-from shop.clock import WITH_NOW
 from shop.models import Source
 from shop.numbers import new_refund_number
+from shop.reads import Joined
 from tests.sweep.flows import FLOWS, PART, PRICE, AskRefund, Callback, Place, TwoAttemptsPaid, given_back
 from tests.sweep.seams import Deed, Point
 from tests.sweep.summary import PROPERTY, count
@@ -135,11 +135,13 @@ def test_sweep_catches_an_answer_that_leaves_before_the_commit(parts, monkeypatc
 
 
 def test_sweep_catches_a_lock_that_is_not_taken(parts, monkeypatch):
-    monkeypatch.setattr(
-        moves, "lock_order", lambda number: Order.objects.annotate(**WITH_NOW).get(number=number)
-    )
-    found = ends_of(Sweep(TwoAttemptsPaid(), *parts), Deed.PAUSE, "payments.moves:_write write decided #1")
-    assert any("one_settled_receipt_per_order" in line for line in found)
+    unlocked = """
+        from payments_payment payment join orders_order placed on placed.id = payment.order_id
+        where payment.number = %s and payment.channel = %s
+    """
+    monkeypatch.setattr(moves, "WITH_ITS_ORDER", Joined(unlocked, placed=Order, payment=Payment))
+    found = ends_of(Sweep(TwoAttemptsPaid(), *parts), Deed.PAUSE, "payments.callbacks:_take write decided #1")
+    assert any("one_receipt_per_trade" in line for line in found)
 
 
 def test_sweep_fails_at_a_point_that_is_never_reached(parts):

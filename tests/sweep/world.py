@@ -8,17 +8,20 @@ import json
 import logging
 import select
 import socket
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import redis
 import requests
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.test import Client
+from django_redis import get_redis_connection
 
 from orders.access import token_of
 from orders.models import Order, Product
@@ -29,9 +32,10 @@ from payments.channels.registry import get_channel
 from payments.models import Case, Payment, Receipt, Refund
 from payments.moves import start_payment
 from shop.alarms import claim_due, handle, handle_now
+from shop.hints import full_name
 from shop.models import Alarm
 from tests.checkout.conftest import fill_cart, form_of
-from tests.factories import make_order
+from tests.factories import ANNA, make_order
 from tests.sandbox_process import SandboxProcess
 from tests.sweep.children import describe_error
 
@@ -46,7 +50,12 @@ update shop_alarm set due_at = now() where id in
     (select id from shop_alarm where due_at > now() for update skip locked);
 update payments_callback set received_at = received_at - interval '2 minutes' where id in
     (select id from payments_callback where taken_at is null for update skip locked);
+update shop_idempotencykey set lease_until = now() where id in
+    (select id from shop_idempotencykey where lease_until > now() for update skip locked);
 """
+# What Redis keeps for less than this has ended when time passes: places in a line, cached answers.
+MINUTE_MS = 60_000
+KEY = {"Idempotency-Key": "9d0b7a52-the-only-one"}
 
 
 @dataclass(frozen=True)
@@ -125,6 +134,11 @@ class World:
 
     # ---- the shopper ----
 
+    def order_tea(self, **headers: str) -> Any:
+        """Order one tea through the API, as a client without a session. Returns the answer."""
+        body = {"items": [{"sku": "tea", "quantity": 1}], "contact": asdict(ANNA)}
+        return self.ask("orders", body, headers)
+
     def place(self, **product: Any) -> None:
         """Have one order of one tea, unpaid."""
         self.order = make_order(**product)
@@ -134,16 +148,20 @@ class World:
         fill_cart(self.shopper)
         self.kept["form"] = form_of(self.shopper)
 
-    def send_form(self) -> None:
-        """Press the button of the checkout form."""
-        self.shopper.post("/checkout/", self.kept["form"])
+    def send_form(self) -> Any:
+        """Press the button of the checkout form. Returns the answer."""
+        return self.shopper.post("/checkout/", self.kept["form"])
 
     def post(self, path: str, **body: Any) -> int:
         """One request of the order's shopper to the API. Returns the status; raises what would be a 500."""
-        answer = self.shopper.post(
-            f"/api/v1/{path}", json.dumps(body), content_type="application/json", headers=self._bearer
+        status: int = self.ask(path, body, self._bearer).status_code
+        return status
+
+    def ask(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Any:
+        """One request to the API. Returns the answer; raises what would be a 500."""
+        return self.shopper.post(
+            f"/api/v1/{path}", json.dumps(body), content_type="application/json", headers=headers
         )
-        return answer.status_code
 
     @property
     def _bearer(self) -> dict[str, str]:
@@ -152,6 +170,11 @@ class World:
     def apply(self, **more: Any) -> int:
         """Ask for a code to pay with."""
         return self.post(f"orders/{self.order.number}/payments", channel="wechat", scene="qr", **more)
+
+    def apply_by_key(self) -> Any:
+        """Ask for a code with an Idempotency-Key. Returns the answer."""
+        wish = {"channel": "wechat", "scene": "qr"}
+        return self.ask(f"orders/{self.order.number}/payments", wish, self._bearer | KEY)
 
     def cancel(self) -> int:
         """Give the order up."""
@@ -184,6 +207,7 @@ class World:
         self.place()
         self.apply()
         Payment.objects.update(superseded_at=Now())
+        self.let_time_pass()
         self.apply()
 
     def pay_all(self) -> None:
@@ -196,6 +220,18 @@ class World:
     def payment(self) -> Payment:
         """The newest attempt."""
         return Payment.objects.latest("id")
+
+    # ---- staff ----
+
+    def log_in(self) -> None:
+        """Be somebody who may give money back."""
+        staff, _ = User.objects.get_or_create(username="anna", is_staff=True, is_superuser=True)
+        self.shopper.force_login(staff)
+
+    def refund_by_key(self, amount: int) -> Any:
+        """Give back `amount` minor units, with an Idempotency-Key. Returns the answer."""
+        wish = {"amount": amount, "reason": "wrong size"}
+        return self.ask(f"payments/{self.payment.number}/refunds", wish, KEY)
 
     # ---- a payment that the channel knows before we do ----
 
@@ -267,6 +303,7 @@ class World:
         """Leases have ended, every alarm is due, and a message that names nothing of ours has waited for minutes."""
         with connection.cursor() as cursor:
             cursor.execute(TIME_PASSES)
+        forget_in_redis(lambda client, name: client.pttl(name) < MINUTE_MS)
 
     def expire(self) -> None:
         """The order's time is over, and nobody has come to look for a minute."""
@@ -316,3 +353,11 @@ class World:
             "is_mailed": any(Path(settings.EMAIL_FILE_PATH).iterdir()),
             "cases": sorted(Case.objects.filter(resolved_at__isnull=True).values_list("kind", flat=True)),
         }
+
+
+def forget_in_redis(is_over: Callable[[redis.Redis, bytes], bool]) -> None:
+    """Whatever of ours in Redis is over."""
+    client = get_redis_connection("default")
+    for name in client.scan_iter(match=full_name("*"), count=1000):
+        if is_over(client, name):
+            client.delete(name)
