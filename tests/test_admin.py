@@ -11,17 +11,18 @@ from orders.models import Order, OrderLine, Product
 from payments.models import Callback, Case, Payment, Receipt, Refund
 from payments.refunding import ask_refund
 from payments.settling import settle_payment
-from shop.models import Alarm, Event, Heartbeat, Source
+from shop.models import Alarm, Event, Heartbeat, IdempotencyKey, Source
 from tests.factories import make_order, make_payment, report
 
 pytestmark = pytest.mark.django_db
 
-MONEY = [Order, Payment, Receipt, Refund, Callback, Case, Alarm, Event, Heartbeat]
+MONEY = [Order, Payment, Receipt, Refund, Callback, Case, Alarm, Event, Heartbeat, IdempotencyKey]
 
 
 @pytest.fixture
 def order() -> Order:
     order = make_order()
+    IdempotencyKey.objects.create(scope="orders", key="k1", subject=order.number, status=201)
     payment = make_payment(order)
     settle_payment(report(payment), channel="wechat", source=Source.CALLBACK)
     settle_payment(report(payment, channel_number="second"), channel="wechat", source=Source.CALLBACK)
