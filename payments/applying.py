@@ -219,7 +219,7 @@ def _look(wish: Wish, lease: Lease | None) -> tuple[Next, Payment]:
         return Next.STARTED, _start(order, wish, lease)
     if (live.channel, live.scene) != (wish.adapter.name, wish.scene) or _is_worth_renewing(order, live):
         return Next.REPLACE, live
-    if wish.may_supersede and live.is_undecided_for_long(order.now):
+    if wish.may_supersede and wish.adapter.can_refund and live.is_undecided_for_long(order.now):
         return Next.REPLACE, live
     if live.action is not None:
         return Next.SHOW, live
@@ -311,17 +311,16 @@ def _make_room(live: Payment, *, may_supersede: bool) -> None:
     if outcome in (Outcome.CLOSED, Outcome.REFUSED, Outcome.SUCCEEDED):
         return
     if outcome is Outcome.UNKNOWN:
-        mark_unsure(
-            live
-        )  # the time to wait counts from the first such moment, also where nothing can be closed
-        _insist_on_choice(live, may_supersede=may_supersede)
+        # The time to wait counts from the first such moment, also where nothing can be closed.
+        mark_unsure(live)
+        _insist_on_choice(live, adapter, may_supersede=may_supersede)
     _supersede(live)
 
 
-def _insist_on_choice(live: Payment, *, may_supersede: bool) -> None:
+def _insist_on_choice(live: Payment, adapter: Channel, *, may_supersede: bool) -> None:
     """The outcome is unknown: nothing new on a guess, until some time has passed and the shopper chooses to go on."""
     fresh = Payment.objects.annotate(**WITH_NOW).get(pk=live.pk)
-    has_waited = fresh.is_undecided_for_long(fresh.now)
+    has_waited = adapter.can_refund and fresh.is_undecided_for_long(fresh.now)
     if not (has_waited and may_supersede):
         raise PaymentConfirming(
             live.order.number, retry_after_s=RETRY_WHILE_UNSURE_S, may_supersede=has_waited

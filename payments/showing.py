@@ -8,6 +8,7 @@ from typing import Any
 from orders.models import Order
 from orders.statuses import PAID, CloseReason, OrderStatus
 from payments.cases import has_open_mismatch
+from payments.channels.registry import get_channel
 from payments.models import Payment, Receipt, Refund
 from payments.statuses import PaymentStatus, ReceiptClass
 from shop.clock import WITH_NOW, read_now
@@ -98,8 +99,12 @@ def view_order(order: Order) -> OrderView:
         paid_by=settled.channel if settled else "",
         paid_at=(settled.paid_at or settled.created_at) if settled else None,
         seconds_left=_seconds_left(order, payment, now),
-        may_supersede=payment is not None and payment.is_undecided_for_long(now),
+        may_supersede=payment is not None and _may_supersede(payment, now),
     )
+
+
+def _may_supersede(payment: Payment, now: datetime) -> bool:
+    return payment.is_undecided_for_long(now) and get_channel(payment.channel).can_refund
 
 
 def _seconds_left(order: Order, payment: Payment | None, now: datetime) -> int:

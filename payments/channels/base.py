@@ -216,6 +216,8 @@ class Channel(ABC):
     currencies: ClassVar[frozenset[str]]
     repeat: ClassVar[Repeat]
     can_close: ClassVar[bool] = True
+    # Money that a channel cannot give back must not come twice: its undecided attempt is never superseded.
+    can_refund: ClassVar[bool] = True
     confirms_callbacks_by_query: ClassVar[bool] = False
 
     @abstractmethod

@@ -15,6 +15,7 @@ from payments import applying
 from payments.applying import Applied, apply_for_payment
 from payments.channels.base import Created, CreateRequest, Outcome, Repeat
 from payments.channels.registry import get_channel
+from payments.channels.wechat import WeChat
 from payments.channels.wire import TOTAL_S
 from payments.ending import cancel_order
 from payments.errors import ChannelUnavailable, NotOffered, OrderIsClosed, OrderIsPaid, PaymentConfirming
@@ -22,6 +23,7 @@ from payments.models import Payment
 from payments.moves import LEASE_S
 from payments.querying import query_payment
 from payments.settling import settle_payment
+from payments.showing import view_order
 from payments.statuses import PaymentStatus
 from shop.models import Alarm, Source
 from tests.factories import make_order, make_payment, report, steps
@@ -129,6 +131,22 @@ def test_unanswered_close_blocks_a_new_attempt_for_a_while_then_the_shopper_may_
     assert first.status == PaymentStatus.PAYING
     assert first.superseded_at is not None
     assert second.superseded_at is None
+
+
+def test_channel_that_cannot_give_money_back_is_never_superseded_on_a_guess(sandbox, monkeypatch):
+    monkeypatch.setattr(WeChat, "can_refund", False)
+    order = make_order()
+    first = apply(order).payment
+    Payment.objects.update(scene="wap")
+    fault(sandbox, "close", "status", value=500, times=10)
+    for waited_s in (0, 61, 3600):
+        waited = F("close_unanswered_since") - timedelta(seconds=waited_s)
+        Payment.objects.update(close_unanswered_since=waited)
+        with pytest.raises(PaymentConfirming) as refused:
+            apply(order, may_supersede=True)
+        assert not refused.value.may_supersede
+        assert not view_order(order).may_supersede
+    assert Payment.objects.get().number == first.number
 
 
 def test_superseded_attempt_stays_watched(sandbox):
