@@ -19,6 +19,7 @@ from django.db.models.functions import Now
 from orders.models import Order
 from orders.statuses import OrderStatus
 from shop import hints
+from shop.locks import pause
 
 if TYPE_CHECKING:
     from orders.placing import Contact
@@ -58,7 +59,7 @@ def find_first(order: Order) -> str | None:
             return None
         if found is not None:
             return first if orders_like(order).filter(number=first).exists() else None
-        time.sleep(STEP_S)
+        pause(STEP_S)
     return None
 
 

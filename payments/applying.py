@@ -49,7 +49,7 @@ from shop import idempotency
 from shop.alarms import hasten
 from shop.clock import WITH_NOW
 from shop.idempotency import Key, Lease, Made, let_go, name_subject, take_lease
-from shop.locks import stand_in_line
+from shop.locks import pause, stand_in_line
 from shop.models import Source
 from shop.transactions import transactional
 
@@ -289,7 +289,7 @@ def _wait_for_action(live: Payment) -> Payment:
     """Somebody else is creating it: its action within some seconds, or PaymentConfirming."""
     give_up = time.monotonic() + WAIT_FOR_ACTION_S
     while time.monotonic() < give_up:
-        time.sleep(WAIT_STEP_S)
+        pause(WAIT_STEP_S)
         live.refresh_from_db(fields=["status", "action"])
         if live.action is not None and live.status == PaymentStatus.PAYING:
             return live

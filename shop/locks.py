@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from shop import hints
+from shop.transactions import give_back_connections, in_transaction
 
 # Longer than anything that is done under it; only a process that died keeps it so long.
 HELD_S = 20.0
@@ -29,8 +30,15 @@ def stand_in_line(name: str) -> Iterator[bool]:
     has_waited = False
     while hints.claim(name, token, for_s=HELD_S) is not None and time.monotonic() < give_up:
         has_waited = True
-        time.sleep(STEP_S)
+        pause(STEP_S)
     try:
         yield has_waited
     finally:
         hints.release(name, token)
+
+
+def pause(seconds: float) -> None:
+    """Wait for somebody else, who may need the connection that we hold."""
+    if not in_transaction():
+        give_back_connections()
+    time.sleep(seconds)

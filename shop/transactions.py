@@ -1,10 +1,10 @@
-"""One decorator: a function that is one transaction, or a part of its caller's."""
+"""One decorator: a function that is one transaction, or a part of its caller's. And what to do where there must be none."""
 
 import functools
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, connection, connections, transaction
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,3 +38,18 @@ def transactional(flow: Callable[P, R]) -> Callable[P, R]:
         raise AssertionError("unreachable")
 
     return run
+
+
+def in_transaction(handler: Any = connections) -> bool:
+    """Whether any database connection of this thread has a transaction open, by `atomic` or with autocommit off."""
+    return any(
+        held.in_atomic_block or (held.connection is not None and not held.autocommit)
+        for held in handler.all(initialized_only=True)
+    )
+
+
+def give_back_connections(handler: Any = connections) -> None:
+    """Before something that may take seconds: a pooled connection serves others meanwhile. One without a pool is kept."""
+    for held in handler.all(initialized_only=True):
+        if held.settings_dict["OPTIONS"].get("pool"):
+            held.close()

@@ -19,8 +19,9 @@ from urllib.parse import urlsplit
 
 import requests
 import urllib3
-from django.db import connections
 from requests.adapters import HTTPAdapter
+
+from shop.transactions import give_back_connections, in_transaction
 
 from .base import ChannelError, Unanswered, Unreachable
 from .timed import TimedAdapter, call
@@ -46,21 +47,6 @@ class Reply:
     headers: Mapping[str, str]
     body: bytes
     elapsed_ms: int
-
-
-def in_transaction(handler: Any = connections) -> bool:
-    """Whether any database connection of this thread has a transaction open, by `atomic` or with autocommit off."""
-    return any(
-        connection.in_atomic_block or (connection.connection is not None and not connection.autocommit)
-        for connection in handler.all(initialized_only=True)
-    )
-
-
-def give_back_connections(handler: Any = connections) -> None:
-    """A call may take seconds: a pooled connection serves others meanwhile. One without a pool is kept."""
-    for connection in handler.all(initialized_only=True):
-        if connection.settings_dict["OPTIONS"].get("pool"):
-            connection.close()
 
 
 def is_safe_url(url: str) -> bool:

@@ -77,3 +77,14 @@ def test_without_redis_everybody_goes_in_at_once(name, redis_state):
         if redis_state != "up":
             assert not _enter(name)
             assert time.monotonic() - started < 1
+
+
+def test_who_waits_gives_its_pooled_connection_to_others(name, monkeypatch):
+    monkeypatch.setattr(locks, "WAIT_S", 0.1)
+    given: list[int] = []
+    monkeypatch.setattr(locks, "give_back_connections", lambda: given.append(1))
+    assert not _enter(name)
+    assert not given
+    with stand_in_line(name):
+        _enter(name)
+    assert given

@@ -31,7 +31,7 @@ from payments.channels.base import (
     report_from_json,
     report_to_json,
 )
-from payments.channels.wire import in_transaction
+from shop.transactions import in_transaction
 
 MARGIN_S = 100
 # When a trade was paid matters to nobody but the books of its day.

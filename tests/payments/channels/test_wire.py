@@ -34,10 +34,9 @@ from payments.channels.wire import (
     CallInsideTransaction,
     Reply,
     Wire,
-    give_back_connections,
-    in_transaction,
     is_safe_url,
 )
+from shop.transactions import give_back_connections, in_transaction
 
 from .raw_server import Peer, RawServer
 
