@@ -26,6 +26,11 @@ def token_of(order: Order) -> str:
     return base64.urlsafe_b64encode(seal[:20]).decode().rstrip("=")
 
 
+def is_token_of(order: Order, token: str) -> bool:
+    """Whether this text is the order's token."""
+    return hmac.compare_digest(token.encode(), token_of(order).encode())
+
+
 def find_order(number: str, *, token: str = "", session: Any = None, is_staff: bool = False) -> Order:
     """The order, for somebody who may see it. Raises OrderNotFound for everybody else."""
     if not is_number(number):
@@ -34,7 +39,7 @@ def find_order(number: str, *, token: str = "", session: Any = None, is_staff: b
     if order is None:
         raise OrderNotFound(number)
     owns_by_session = session is not None and number in session.get(SESSION_KEY, [])
-    owns_by_token = bool(token) and hmac.compare_digest(token.encode(), token_of(order).encode())
+    owns_by_token = bool(token) and is_token_of(order, token)
     if not (owns_by_session or owns_by_token or is_staff):
         raise OrderNotFound(number)
     return order

@@ -25,6 +25,7 @@ from shop.api import (
     read_key,
 )
 from shop.problems import Problem, answer
+from shop.sessions import held_session
 
 PAGE_SIZE = 50
 
@@ -96,7 +97,8 @@ class OrdersView(APIView):
         except DuplicateOrder as error:
             return answer(_duplicate(request, error))
         if request.session.session_key:  # a browser that is known; others come back by the token
-            remember(request.session, placed.order)
+            with held_session(request._request) as held:
+                remember(held, placed.order)
         return answer_once(placed_fields(placed.order), status=201, is_replay=placed.is_replay)
 
 

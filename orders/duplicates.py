@@ -20,6 +20,7 @@ from orders.models import Order
 from orders.statuses import OrderStatus
 from shop import hints
 from shop.locks import pause
+from shop.numbers import is_number
 
 if TYPE_CHECKING:
     from orders.placing import Contact
@@ -51,6 +52,9 @@ def find_first(order: Order) -> str | None:
     """
     give_up = time.monotonic() + WAIT_S
     while first := hints.claim(_name(order), order.number, for_s=settings.DUPLICATE_WINDOW_S):
+        if not is_number(first):  # nothing that we have put there
+            hints.overwrite(_name(order), order.number, for_s=settings.DUPLICATE_WINDOW_S)
+            return None
         found = Order.objects.filter(number=first).values_list("status", "content_hash").first()
         if found == (OrderStatus.CLOSED, order.content_hash) or (
             found is None and time.monotonic() > give_up

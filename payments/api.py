@@ -16,13 +16,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from orders.access import find_order
+from orders.access import find_order, is_token_of
 from orders.api import order_fields
 from orders.errors import OrderNotFound
 from orders.models import Order
 from orders.statuses import OrderStatus
 from payments.applying import apply_for_payment
-from payments.cached import admit, keep_state, recall_state, start_clock
+from payments.cached import admit, read_state, recall_state, start_clock
+from payments.cases import has_open_mismatch
 from payments.ending import cancel_order
 from payments.errors import (
     AskedTooOften,
@@ -38,7 +39,7 @@ from payments.errors import (
 from payments.models import Payment, Refund
 from payments.querying import keep_asking, query_by_person
 from payments.refunding import ask_refund
-from payments.showing import OrderState, current_payment
+from payments.showing import OrderState
 from shop.api import (
     ShopperAuthentication,
     StrictSerializer,
@@ -144,7 +145,7 @@ class OrderView(ShopperView):
         return Response(
             {
                 **order_fields(order),
-                "payments": [payment_fields(payment) for payment in order.payments.select_related("order")],
+                "payments": [read_fields(payment) for payment in order.payments.select_related("order")],
                 "refunds": [refund_fields(refund) for refund in refunds],
             }
         )
@@ -187,7 +188,7 @@ class PaymentView(ShopperView):
     """`GET payments/{number}`."""
 
     def get(self, request: Request, number: str) -> Response:
-        return Response(payment_fields(self.find_payment(request, number)))
+        return Response(read_fields(self.find_payment(request, number)))
 
 
 class QueryView(ShopperView):
@@ -197,7 +198,7 @@ class QueryView(ShopperView):
         payment = self.find_payment(request, number)
         query_by_person(payment.number)
         payment.refresh_from_db()
-        return Response(payment_fields(payment))
+        return Response(read_fields(payment))
 
 
 class RefundsView(ShopperView):
@@ -232,6 +233,12 @@ class RefundView(ShopperView):
         except OrderNotFound as error:
             raise RefundNotFound(number) from error
         return Response(refund_fields(refund))
+
+
+def read_fields(payment: Payment) -> dict[str, Any]:
+    """A payment as it is now: without its action, too, while a person decides about money of a wrong amount."""
+    fields = payment_fields(payment)
+    return fields | {"action": None} if fields["action"] and has_open_mismatch(payment.order) else fields
 
 
 def payment_fields(payment: Payment) -> dict[str, Any]:
@@ -327,9 +334,10 @@ def _read_now(request: HttpRequest, number: str) -> OrderState:
         order = find_order_for(request, number)
         if keep_asking(order):
             order.refresh_from_db()
-        state = keep_state(order, current_payment(order), since=since)
-        if asker := _asker(request):
-            admit(number, asker)
+        state = read_state(order, since=since)
+        token = bearer_token(request)
+        if (asker := _asker(request)) and (not token or is_token_of(order, token)):
+            admit(number, asker)  # what has let it in, not what it showed besides
         return state
     finally:
         if settings.DB_POOL:

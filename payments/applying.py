@@ -48,7 +48,7 @@ from payments.statuses import PaymentStatus
 from shop import idempotency
 from shop.alarms import hasten
 from shop.clock import WITH_NOW
-from shop.idempotency import Key, Lease, Made, let_go, name_subject, take_lease
+from shop.idempotency import Key, Lease, Made, let_go, name_subject, read_subject, take_lease
 from shop.locks import pause, stand_in_line
 from shop.models import Source
 from shop.transactions import transactional
@@ -61,7 +61,7 @@ WAIT_STEP_S = 0.1
 # How often one request looks again after it has made room.
 ROUNDS = 3
 # The status codes of the first answer, kept with its Idempotency-Key.
-CREATED, SHOWN = 201, 200
+CREATED, SHOWN, UNAVAILABLE = 201, 200, 503
 RETRY_SOON_S = 1
 RETRY_WHILE_UNSURE_S = 5
 RETRY_WHILE_REVIEWED_S = 60
@@ -132,6 +132,8 @@ def apply_for_payment(
 def _apply_once(wish: Wish, key: Key) -> Applied:
     """The key's row has a lease while we work: a repeat after a crash takes over what was begun."""
     lease = take_lease(key, status=CREATED)
+    if isinstance(lease, Made) and lease.status == UNAVAILABLE:
+        raise ChannelUnavailable(wish.adapter.name)
     if isinstance(lease, Made):
         return _replay(lease.subject, lease.status)
     try:
@@ -141,6 +143,12 @@ def _apply_once(wish: Wish, key: Key) -> Applied:
             applied = _apply(wish, lease)
             if not applied.is_new and not lease.subject:
                 name_subject(lease, applied.payment.number, status=SHOWN)
+    except ChannelUnavailable:
+        if _has_failed(lease):
+            idempotency.end_lease(lease, status=UNAVAILABLE)  # for good: that is the answer of this key
+        else:
+            let_go(lease)
+        raise
     except Exception:
         let_go(lease)
         raise
@@ -155,6 +163,10 @@ def _replay(number: str, status: int) -> Applied:
     return Applied(payment, is_new=status == CREATED, is_replay=True)
 
 
+def _has_failed(lease: Lease) -> bool:
+    return Payment.objects.filter(number=read_subject(lease), status=PaymentStatus.FAILED).exists()
+
+
 def _is_begun(number: str) -> bool:
     """Whether the attempt waits for its action still, so that there is something to go on with."""
     payment = Payment.objects.get(number=number)
@@ -162,21 +174,26 @@ def _is_begun(number: str) -> bool:
 
 
 def _apply(wish: Wish, lease: Lease | None = None) -> Applied:
-    shown = _recall(wish)
+    if lease is not None or wish.may_supersede or wish.version is None:
+        with stand_in_line(f"order:{wish.order_number}"):
+            return _go_on(wish, lease)
+    shown = _recall(wish, wish.version)
     if shown is not None:
         return shown
     with stand_in_line(f"order:{wish.order_number}") as has_waited:
-        return (_recall(wish) if has_waited else None) or _go_on(wish, lease)
+        return (_recall(wish, _read_version(wish)) if has_waited else None) or _go_on(wish, lease)
 
 
-def _recall(wish: Wish) -> Applied | None:
-    """The same code again, as it was shown a moment ago; nothing is read or written."""
-    if wish.may_supersede or wish.version is None:
-        return None
-    payment = recall_offer(
-        wish.order_number, channel=wish.adapter.name, scene=wish.scene, version=wish.version
-    )
+def _recall(wish: Wish, version: int) -> Applied | None:
+    """The same code again, as it was shown a moment ago of the order's present version; nothing is read or written."""
+    payment = recall_offer(wish.order_number, channel=wish.adapter.name, scene=wish.scene, version=version)
     return Applied(payment, is_new=False) if payment else None
+
+
+def _read_version(wish: Wish) -> int:
+    """The order's by now: whoever was before us may have changed it."""
+    found: int = Order.objects.values_list("version", flat=True).get(number=wish.order_number)
+    return found
 
 
 def _go_on(wish: Wish, lease: Lease | None) -> Applied:
@@ -187,7 +204,7 @@ def _go_on(wish: Wish, lease: Lease | None) -> Applied:
             _make_room(live, may_supersede=wish.may_supersede)
             continue  # and look again: whatever has happened meanwhile counts
         if todo is Next.SHOW:
-            keep_state(live.order, live, since=since)
+            keep_state(live.order, live, since=since, may_offer=True)
             return Applied(live, is_new=False)
         if todo is Next.WAIT:
             return Applied(_wait_for_action(live), is_new=False)
@@ -348,12 +365,22 @@ def _create(payment: Payment, adapter: Channel, *, is_first: bool) -> Payment:
     except Unanswered as error:
         raise _ask_soon(payment) from error
     except Refused as error:
-        if not is_first:  # an earlier try may have been taken: only a query can tell
+        # Where another try was made, before or meanwhile, it may have been taken: only a query can tell.
+        if not (is_first and _end_refused(payment, error.code)):
             raise _ask_soon(payment) from error
-        report = PaymentReport(outcome=Outcome.REFUSED, number=payment.number, code=error.code)
-        settle_payment(report, channel=payment.channel, source=Source.RESPONSE)
         raise ChannelUnavailable(payment.channel) from error
     return _keep_action(payment, created)
+
+
+@transactional
+def _end_refused(payment: Payment, code: str) -> bool:
+    """Settle the refusal of our try, unless the lease, which is its fencing token, is another's by now."""
+    _, locked = lock_payment(payment.number, channel=payment.channel)
+    if locked.lease_until != payment.lease_until or locked.action is not None:
+        return False
+    report = PaymentReport(outcome=Outcome.REFUSED, number=payment.number, code=code)
+    settle_payment(report, channel=payment.channel, source=Source.RESPONSE)
+    return True
 
 
 def _ask_soon(payment: Payment) -> PaymentConfirming:
@@ -366,7 +393,9 @@ def _keep_action(payment: Payment, created: Created) -> Payment:
     since = start_clock()
     order, kept = _store_action(payment, created)
     if kept.action is not None and kept.is_payable and order.status == OrderStatus.UNPAID:
-        keep_state(order, kept, since=since)
+        # Nobody has touched the order since we looked, so no money of a wrong amount has come meanwhile.
+        is_untouched = order.version == payment.order.version + 1
+        keep_state(order, kept, since=since, may_offer=is_untouched)
         return kept
     if kept.is_live:
         close_payment(kept)  # nobody shall pay a code that nobody waits for

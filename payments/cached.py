@@ -11,6 +11,7 @@ from typing import Any
 
 from orders.models import Order
 from orders.statuses import OrderStatus
+from payments.cases import has_open_mismatch
 from payments.models import Payment
 from payments.showing import OrderState, current_payment
 from payments.statuses import PaymentStatus
@@ -21,6 +22,8 @@ FRESH_S = 2.0
 ADMITTED_S = 10.0
 # An action that ends within this time is not worth showing; a new attempt is.
 WORTH_SHOWING = timedelta(seconds=15)
+# What a value in Redis that is not ours may raise.
+NONSENSE = (KeyError, TypeError, ValueError, OverflowError)
 OFFERED = ("number", "channel", "scene", "amount", "currency", "action")
 
 
@@ -29,15 +32,18 @@ def start_clock() -> float:
     return time.monotonic()
 
 
-def keep_state(order: Order, payment: Payment | None, *, since: float) -> OrderState:
-    """Keep what was read of `order` and its current payment after `since`, see `start_clock`. Returns it."""
+def keep_state(order: Order, payment: Payment | None, *, since: float, may_offer: bool) -> OrderState:
+    """Keep what was read of `order` and its current payment after `since`, see `start_clock`. Returns it.
+
+    `may_offer`: nothing is known that forbids to pay it, as money of a wrong amount would.
+    """
     state = OrderState(
         number=order.number,
         status=order.status,
         payment_status=payment.status if payment else None,
         version=order.version,
     )
-    value = asdict(state) | {"offer": _offer(order, payment)}
+    value = asdict(state) | {"offer": _offer(order, payment) if may_offer else None}
     fresh_s = FRESH_S - (time.monotonic() - since)
     hints.keep(_of_order(order.number), value, version=order.version, for_s=fresh_s)
     return state
@@ -46,8 +52,13 @@ def keep_state(order: Order, payment: Payment | None, *, since: float) -> OrderS
 def renew_state(number: str) -> None:
     """Something has happened to the order: whoever asks next is told so. Never inside a transaction."""
     since = start_clock()
-    order = Order.objects.get(number=number)
-    keep_state(order, current_payment(order), since=since)
+    read_state(Order.objects.get(number=number), since=since)
+
+
+def read_state(order: Order, *, since: float) -> OrderState:
+    """The state of an order that was read after `since`; kept for who asks next."""
+    payment = current_payment(order)
+    return keep_state(order, payment, since=since, may_offer=not has_open_mismatch(order))
 
 
 def admit(number: str, asker: str) -> None:
@@ -61,8 +72,8 @@ def recall_state(number: str, asker: str) -> OrderState | None:
     if value is None or admitted is None:
         return None
     try:
-        return _read_state(value)
-    except (KeyError, TypeError, ValueError):
+        return _parse_state(value, number)
+    except NONSENSE:
         return None
 
 
@@ -73,7 +84,7 @@ def recall_offer(number: str, *, channel: str, scene: str, version: int) -> Paym
     """
     value = hints.recall(_of_order(number))[0] or {}
     try:
-        state, offer = _read_state(value), value["offer"]
+        state, offer = _parse_state(value, number), value["offer"]
         if offer is None or (offer["channel"], offer["scene"]) != (channel, scene) or state.version < version:
             return None
         return Payment(
@@ -82,7 +93,7 @@ def recall_offer(number: str, *, channel: str, scene: str, version: int) -> Paym
             expires_at=datetime.fromisoformat(offer["expires_at"]),
             **{name: offer[name] for name in OFFERED},
         )
-    except (KeyError, TypeError, ValueError):
+    except NONSENSE:
         return None
 
 
@@ -99,10 +110,12 @@ def _offer(order: Order, payment: Payment | None) -> dict[str, Any] | None:
     return {name: getattr(payment, name) for name in OFFERED} | {"expires_at": payment.expires_at.isoformat()}
 
 
-def _read_state(value: dict[str, Any]) -> OrderState:
+def _parse_state(value: dict[str, Any], number: str) -> OrderState:
+    if value["number"] != number:
+        raise ValueError(number)
     payment_status = value["payment_status"]
     return OrderState(
-        number=str(value["number"]),
+        number=number,
         status=OrderStatus(value["status"]),
         payment_status=None if payment_status is None else PaymentStatus(payment_status),
         version=int(value["version"]),

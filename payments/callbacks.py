@@ -39,7 +39,6 @@ from payments.settling import (
     settle_refund,
     settle_unmatched,
 )
-from payments.statuses import PaymentStatus
 from shop.alarms import Claim, remove_alarms, send_message, set_alarm
 from shop.clock import WITH_NOW
 from shop.models import Source
@@ -50,9 +49,11 @@ from shop.writes import together, write
 log = structlog.get_logger("nodrop.callbacks")
 
 TAKE_CALLBACK = "take_callback"
-KNOWN = (
-    "select from payments_payment where number = %s and channel = %s and status = %s and channel_number = %s"
-)
+KNOWN = """
+select 1 from payments_payment payment join payments_receipt receipt on receipt.payment_id = payment.id
+ where payment.number = %s and payment.channel = %s and payment.status = 'PAID'
+   and receipt.channel_number = %s and receipt.amount = %s and receipt.currency = %s
+"""
 # A genuine message is a few kilobytes in every channel.
 MAX_BODY_BYTES = 64 * 1024
 # A callback may come before our own row is committed; after this long, money without a payment becomes a case.
@@ -143,7 +144,8 @@ def _is_known(channel: Channel, message: CallbackMessage) -> bool:
     report = message.report
     if not isinstance(report, PaymentReport) or report.outcome is not Outcome.SUCCEEDED:
         return False
-    return read_one(KNOWN, report.number, channel.name, PaymentStatus.PAID, report.channel_number) is not None
+    told = (report.number, channel.name, report.channel_number, report.amount_minor, report.currency)
+    return read_one(KNOWN, *told) is not None
 
 
 @transactional
@@ -151,8 +153,8 @@ def _take(channel: Channel, message: CallbackMessage, raw: RawCallback) -> None:
     """Settle and keep the message, which is the last row to be locked, in one commit."""
     with together():
         if not _must_ask(channel, message.report) and _settle(channel.name, message.report):
-            _keep(TAKEN, channel, message, raw)
-            write(ANSWERED, TAKE_CALLBACK, channel.name, message.message_id)
+            _keep(TAKEN, channel, message, raw, name="kept")
+            write(ANSWERED, TAKE_CALLBACK)
             return
     _keep(WAITING, channel, message, raw)
     kept = Callback.objects.filter(
@@ -173,16 +175,13 @@ WAITING = KEEP.format(taken="null::timestamptz", else_="nothing")
 TAKEN = KEEP.format(
     taken="statement_timestamp()",
     else_="update set taken_at = excluded.taken_at, payment_id = excluded.payment_id"
-    " where payments_callback.taken_at is null",
+    " where payments_callback.taken_at is null returning id",
 )
-# It may have waited for its payment until now.
-ANSWERED = """
-delete from shop_alarm where kind = %s
-   and subject = (select id::text from payments_callback where channel = %s and message_id = %s)
-"""
+# It may have waited for its payment until now. After the row, on which it depends: in that order like everywhere.
+ANSWERED = "delete from shop_alarm where kind = %s and subject in (select id::text from kept)"
 
 
-def _keep(how: str, channel: Channel, message: CallbackMessage, raw: RawCallback) -> None:
+def _keep(how: str, channel: Channel, message: CallbackMessage, raw: RawCallback, *, name: str = "") -> None:
     headers = {name: value for name, value in raw.headers.items() if name.startswith(KEPT_HEADERS)}
     report, number = message.report, message.report.number
     write(
@@ -196,6 +195,7 @@ def _keep(how: str, channel: Channel, message: CallbackMessage, raw: RawCallback
         Jsonb(report_to_json(report)),
         number,
         channel.name,
+        name=name,
     )
 
 

@@ -6,7 +6,6 @@ goods go back on the shelf all the same: money that still comes is late and goes
 
 import structlog
 
-from orders.models import Order
 from orders.moves import EXPIRE_ORDER, LockedOrder, close_order, lock_order
 from orders.statuses import CloseReason, OrderStatus
 from payments.cached import renew_state
@@ -40,7 +39,7 @@ def cancel_order(number: str, *, source: Source = Source.SHOPPER, actor: str = "
     """
     with stand_in_line(f"order:{number}"):
         _end(number, CloseReason.CANCELLED, source=source, actor=actor)
-    renew_state(number)
+        renew_state(number)
 
 
 def expire_by_alarm(claim: Claim) -> None:
@@ -54,9 +53,16 @@ def expire_by_alarm(claim: Claim) -> None:
     except PaymentConfirming:
         log.info("expiry waits for the channel", order=claim.subject)
         if claim.attempt >= CASE_AFTER_TRIES:
-            order = Order.objects.get(number=claim.subject)
-            evidence = {"expired_at": order.expires_at.isoformat(), "tries": claim.attempt}
-            open_case(Case.Kind.UNANSWERED, order.number, order=order, evidence=evidence)
+            _tell_people(claim)
+
+
+@transactional
+def _tell_people(claim: Claim) -> None:
+    """Goods are held by an order that cannot be ended, if it still cannot."""
+    order = lock_order(claim.subject)
+    if order.status == OrderStatus.UNPAID:
+        evidence = {"expired_at": order.expires_at.isoformat(), "tries": claim.attempt}
+        open_case(Case.Kind.UNANSWERED, order.number, order=order, evidence=evidence)
 
 
 @transactional

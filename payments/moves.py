@@ -106,8 +106,11 @@ def take_create_lease(order: LockedOrder, payment: Payment) -> None:
 
 
 def end_create_lease(payment: Payment, *, nothing_sent: bool) -> None:
-    """The call did not leave this machine: the next apply may try at once. `nothing_sent`: nor did any before."""
-    ours = Payment.objects.filter(number=payment.number)
+    """The call did not leave this machine: the next apply may try at once. `nothing_sent`: nor did any before.
+
+    `payment` is as it was when the lease was taken; a lease that somebody has taken since stays as it is.
+    """
+    ours = Payment.objects.filter(number=payment.number, lease_until=payment.lease_until)
     ours.update(lease_until=Now(), nothing_sent=nothing_sent)
 
 

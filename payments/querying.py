@@ -16,12 +16,13 @@ from payments.channels.base import Outcome
 from payments.channels.registry import get_channel
 from payments.errors import AskedTooOften, PaymentNotFound
 from payments.models import Case, Payment
-from payments.moves import QUERY_PAYMENT, mark_unsure
+from payments.moves import QUERY_PAYMENT, lock_payment, mark_unsure
 from payments.settling import Settled, expire_payment, settle_payment
 from payments.statuses import PaymentStatus
 from shop.alarms import Claim, handle_overdue, hasten, keep_pace, postpone, remove_alarms
 from shop.clock import WITH_NOW
 from shop.models import Source
+from shop.transactions import transactional
 
 log = structlog.get_logger("nodrop.querying")
 
@@ -108,13 +109,19 @@ def query_by_alarm(claim: Claim) -> None:
     outcome, _ = query_payment(claim.subject)
     if not claim.is_last:
         return
-    payment = _read(claim.subject)
-    if payment.status != PaymentStatus.PAYING:
+    _go_on_daily(payment, outcome, claim)
+
+
+@transactional
+def _go_on_daily(payment: Payment, outcome: Outcome, claim: Claim) -> None:
+    """The schedule has ended without an end of the attempt, unless one has come meanwhile."""
+    order, locked = lock_payment(payment.number, channel=payment.channel)
+    if locked.status != PaymentStatus.PAYING:
         return
     if outcome is Outcome.UNKNOWN:
-        evidence = {"channel": payment.channel, "attempts": claim.attempt}
-        open_case(Case.Kind.UNANSWERED, payment.number, order=payment.order, evidence=evidence)
-    postpone(QUERY_PAYMENT, payment.number, by_s=DAILY_S)
+        evidence = {"channel": locked.channel, "attempts": claim.attempt}
+        open_case(Case.Kind.UNANSWERED, locked.number, order=order, evidence=evidence)
+    postpone(QUERY_PAYMENT, locked.number, by_s=DAILY_S)
 
 
 def close_payment(payment: Payment) -> Outcome:

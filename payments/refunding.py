@@ -5,7 +5,9 @@ asked before anything is sent again; it never makes a second number for a refund
 """
 
 from collections import defaultdict
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 import structlog
 from django.conf import settings
@@ -28,7 +30,7 @@ from payments.moves import (
 )
 from payments.settling import Settled, give_back, settle_refund
 from payments.statuses import RESERVING, ReceiptClass, RefundStatus
-from shop.alarms import Claim, remove_alarms
+from shop.alarms import Claim, is_latest, remove_alarms
 from shop.clock import WITH_NOW
 from shop.events import record
 from shop.idempotency import Key, claim_key
@@ -167,25 +169,41 @@ def send_by_alarm(claim: Claim) -> None:
     if refund.status != RefundStatus.REFUNDING:
         remove_alarms([SEND_REFUND], refund.number)
         return
-    outcome, settled = _go_on(refund)
+    outcome, settled = _go_on(refund, claim)
     if settled is Settled.STALE and refund.now - refund.created_at > TOLD_AFTER[outcome]:
-        evidence = {"outcome": str(outcome), "tries": claim.attempt}
-        open_case(Case.Kind.REFUND, refund.number, order=refund.receipt.order, evidence=evidence)
+        _tell_people(refund, {"outcome": str(outcome), "tries": claim.attempt})
+
+
+@transactional
+def _tell_people(refund: Refund, evidence: Mapping[str, Any]) -> None:
+    """It takes too long, if it still does: the channel may have answered elsewhere meanwhile."""
+    order, locked = lock_refund(refund.number)
+    if locked.status == RefundStatus.REFUNDING:
+        open_case(Case.Kind.REFUND, refund.number, order=order, evidence=evidence)
 
 
 def send_refund(refund: Refund) -> Settled:
     """Bring one REFUNDING refund a step on. Never inside a transaction."""
-    return _go_on(refund)[1]
+    return _go_on(refund, None)[1]
 
 
-def _go_on(refund: Refund) -> tuple[Outcome, Settled]:
+def _go_on(refund: Refund, claim: Claim | None) -> tuple[Outcome, Settled]:
     was_sent = refund.sent_at is not None
     report = _ask(refund) if was_sent else None
     if report is None or report.outcome is Outcome.NOT_FOUND:
         report = _send(refund, was_sent=was_sent)
-    settled = settle_refund(report, channel=refund.channel, source=Source.RESPONSE)
+    settled = _settle(report, refund, claim)
     log.info("refund", refund=refund.number, outcome=str(report.outcome), settled=str(settled))
     return report.outcome, settled
+
+
+@transactional
+def _settle(report: RefundReport, refund: Refund, claim: Claim | None) -> Settled:
+    """Settle by the answer; a refusal only while nobody else tries: that one may have been taken under the same number."""
+    lock_refund(refund.number)
+    if report.outcome is Outcome.REFUSED and claim is not None and not is_latest(claim):
+        return Settled.STALE
+    return settle_refund(report, channel=refund.channel, source=Source.RESPONSE)
 
 
 def _ask(refund: Refund) -> RefundReport:

@@ -104,6 +104,12 @@ def finish(claim: Claim) -> None:
     same.filter(attempts=claim.attempt, due_at=claim.due_at).delete()
 
 
+def is_latest(claim: Claim) -> bool:
+    """Whether nobody has claimed the alarm since. While that is so it stays so to the end of the caller's transaction."""
+    same = Alarm.objects.select_for_update().filter(kind=claim.kind, subject=claim.subject)
+    return same.values_list("attempts", flat=True).first() == claim.attempt
+
+
 def postpone(kind: str, subject: str, *, by_s: int) -> None:
     """Look again `by_s` seconds from now at the earliest, whatever the schedule says."""
     Alarm.objects.filter(kind=kind, subject=subject).update(due_at=Now() + timedelta(seconds=by_s))

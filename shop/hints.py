@@ -40,8 +40,8 @@ redis.call('set', KEYS[1], ARGV[1] .. ':' .. ARGV[2], 'px', ARGV[3])
 return 1
 """
 CLAIM = """
-local held = redis.call('get', KEYS[1])
-if held then return held end
+local held, ends = redis.call('get', KEYS[1]), redis.call('pttl', KEYS[1])
+if held and ends > 0 and ends <= tonumber(ARGV[2]) then return held end
 redis.call('set', KEYS[1], ARGV[1], 'px', ARGV[2])
 return false
 """
@@ -98,7 +98,7 @@ def _read(value: bytes | None) -> dict[str, Any] | None:
         return None
     try:
         read = json.loads(value.partition(b":")[2])
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return read if isinstance(read, dict) else None
 
@@ -115,6 +115,11 @@ def claim(name: str, value: str, *, for_s: float) -> str | None:
 def replace(name: str, old: str, new: str, *, for_s: float) -> None:
     """Put `new` in the place of `old`, if that is still there."""
     _run(REPLACE, [name], old, new, int(for_s * 1000))
+
+
+def overwrite(name: str, value: str, *, for_s: float) -> None:
+    """Set `name`, whatever is there."""
+    ask_redis(lambda client: client.set(full_name(name), value, px=int(for_s * 1000)))
 
 
 def release(name: str, value: str) -> None:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import OperationalError, connection
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from shop.models import IdempotencyKey
@@ -122,9 +123,15 @@ def name_subject(lease: Lease, subject: str, *, status: int) -> None:
         raise InProgress
 
 
-def end_lease(lease: Lease) -> None:
-    """The work is done: from now on the key is answered by what it has made."""
-    _held(lease).exclude(subject="").update(lease_until=None)
+def read_subject(lease: Lease) -> str:
+    """What has been made under the lease so far; empty for nothing."""
+    return _held(lease).values_list("subject", flat=True).first() or ""
+
+
+def end_lease(lease: Lease, *, status: int | None = None) -> None:
+    """The work is done: from now on the key is answered by what it has made, with `status` if that is another by now."""
+    done: dict[str, Any] = {"lease_until": None} | ({} if status is None else {"status": status})
+    _held(lease).exclude(subject="").update(**done)
 
 
 def let_go(lease: Lease) -> None:
@@ -139,7 +146,7 @@ def forget_old() -> int:
     return old.delete()[0]
 
 
-def _held(lease: Lease) -> Any:
+def _held(lease: Lease) -> QuerySet[IdempotencyKey]:
     return IdempotencyKey.objects.filter(scope=lease.key.scope, key=lease.key.key, lease_until=lease.until)
 
 

@@ -4,13 +4,14 @@ import functools
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from django.db import OperationalError, connection, connections, transaction
+from django.db import IntegrityError, OperationalError, connection, connections, transaction
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# PostgreSQL: deadlock_detected, serialization_failure. The whole transaction may be repeated, never one statement.
-REPEATABLE = frozenset({"40P01", "40001"})
+# PostgreSQL: deadlock_detected, serialization_failure, unique_violation: a rival has written the same meanwhile, and who
+# looks again finds it. The whole transaction may be repeated, never one statement.
+REPEATABLE = frozenset({"40P01", "40001", "23505"})
 TRIES = 3
 
 
@@ -32,7 +33,7 @@ def transactional(flow: Callable[P, R]) -> Callable[P, R]:
             except TryAgain:
                 if not left:
                     raise
-            except OperationalError as error:
+            except (OperationalError, IntegrityError) as error:
                 if not left or getattr(error.__cause__, "sqlstate", None) not in REPEATABLE:
                     raise
         raise AssertionError("unreachable")

@@ -20,9 +20,9 @@ from django.db.models.expressions import DatabaseDefault
 
 @dataclass
 class Waiting:
-    """Statements with their values, and which rows they change."""
+    """Statements by name with their values, and which rows they change."""
 
-    statements: list[tuple[str, Sequence[Any]]] = field(default_factory=list)
+    statements: list[tuple[str, str, Sequence[Any]]] = field(default_factory=list)
     rows: set[Hashable] = field(default_factory=set)
 
 
@@ -44,9 +44,9 @@ def together() -> Iterator[None]:
         _waiting.reset(token)
 
 
-def write(sql: str, *values: Any, rows: Sequence[Hashable] = ()) -> None:
+def write(sql: str, *values: Any, rows: Sequence[Hashable] = (), name: str = "") -> None:
     """One INSERT, UPDATE or DELETE, with `%s` for each value. `rows` names those that it may change, in any way that is equal
-    for the same row.
+    for the same row. By its `name` what it returns is read by a later write of the block, which then comes after it.
     """
     waiting = _waiting.get()
     if waiting is None:
@@ -54,7 +54,7 @@ def write(sql: str, *values: Any, rows: Sequence[Hashable] = ()) -> None:
         return
     if not waiting.rows.isdisjoint(rows):
         _send()
-    waiting.statements.append((sql, values))
+    waiting.statements.append((name or f"w{len(waiting.statements)}", sql, values))
     waiting.rows.update(rows)
 
 
@@ -65,10 +65,10 @@ def _send() -> None:
     statements = list(waiting.statements)
     waiting.statements.clear()
     waiting.rows.clear()
-    *first, (last, _) = statements
-    named = ", ".join(f"w{at} as ({sql})" for at, (sql, _) in enumerate(first))
+    *first, (_, last, _) = statements
+    named = ", ".join(f"{name} as ({sql})" for name, sql, _ in first)
     _execute(
-        f"with {named} {last}" if named else last, [value for _, values in statements for value in values]
+        f"with {named} {last}" if named else last, [value for *_, values in statements for value in values]
     )
 
 

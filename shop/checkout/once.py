@@ -1,4 +1,4 @@
-"""A browser's session under its row's lock; and the checkout form, which becomes one order however often it is sent.
+"""The checkout form, which becomes one order however often it is sent.
 
 The form's token, together with the session, is an idempotency key: the order is placed by that key alone. What the
 session then learns about it is a second step, which a crash may skip and the next press makes good.
@@ -8,13 +8,8 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
-from django.contrib.sessions.backends.base import SessionBase
-from django.contrib.sessions.models import Session
-from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -25,6 +20,7 @@ from shop.checkout.cart import take_out
 from shop.checkout.forms import ContactForm
 from shop.idempotency import Key, find_made
 from shop.models import IdempotencyKey
+from shop.sessions import held_session
 
 TOKEN_BYTES = 16
 FORM_TOKEN = re.compile(r"[A-Za-z0-9_-]{22}")
@@ -88,24 +84,6 @@ def find_way(request: HttpRequest, number: str) -> Way:
 def number_of(request: HttpRequest, key: Key) -> str:
     """The number of the order that the form has become, whatever it said then."""
     return _keys(request).values_list("subject", flat=True).get(key=key.key)
-
-
-@contextmanager
-def held_session(request: HttpRequest) -> Iterator[SessionBase]:
-    """The browser's session, read again under the lock of its row and saved in the same transaction.
-
-    Two requests of one browser that change it at once would otherwise each write the whole of it, and the later one
-    would forget what the earlier one remembered.
-    """
-    key = request.session.session_key
-    with transaction.atomic():
-        Session.objects.select_for_update().filter(session_key=key).first()
-        request.session = type(request.session)(key)
-        yield request.session
-        if request.session.modified:
-            request.session.save()
-    if key:
-        request.session.modified = False  # or the middleware would write it once more, without the lock
 
 
 def _scope(request: HttpRequest) -> str:

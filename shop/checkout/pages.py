@@ -18,12 +18,12 @@ from shop.checkout.once import (
     find_placed,
     find_way,
     form_key,
-    held_session,
     keep_order,
     new_form_token,
     number_of,
 )
 from shop.idempotency import InProgress, Key, KeyMismatch
+from shop.sessions import held_session
 
 
 def catalogue(request: HttpRequest) -> HttpResponse:

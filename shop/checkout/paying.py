@@ -33,10 +33,10 @@ from payments.statuses import PaymentStatus
 from shop.checkout.choosing import CHOOSING, offer_methods
 from shop.checkout.doors import Page, post_only
 from shop.checkout.forms import MethodForm
-from shop.checkout.once import held_session
 from shop.checkout.returns import list_returns
 from shop.checkout.story import tell_story
 from shop.checkout.words import SCAN_THERE, tell, wallet_of
+from shop.sessions import held_session
 
 OrderPage = Callable[[HttpRequest, Order], HttpResponse]
 

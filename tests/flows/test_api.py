@@ -1,10 +1,15 @@
 """The REST API over real HTTP: place, apply, pay, ask, cancel, and everything that is refused."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import requests
+from django.conf import settings as shop_settings
+from django.contrib.sessions.backends.db import SessionStore
+from django.db import connection
+from django.test import Client
 
 from orders.models import Order, Product
 from payments.models import Payment
@@ -335,3 +340,27 @@ def test_numbers_leak_into_no_log_with_their_token(api, sandbox, caplog):
     assert order["number"] in text
     assert order["token"] not in text
     assert CONTACT["email"] not in text
+
+
+def test_orders_that_one_browser_places_at_once_are_all_its_own(live_server):
+    session = SessionStore()
+    session["cart"] = {}
+    session.save()
+    cookie = {shop_settings.SESSION_COOKIE_NAME: session.session_key}
+    sku = make_product().sku
+
+    def place(nth: int) -> str:
+        own = Client()
+        own.cookies.load(cookie)
+        contact = CONTACT | {"email": f"anna{nth}@example.com"}
+        body = {"items": [{"sku": sku, "quantity": 1}], "contact": contact}
+        try:
+            answer = own.post("/api/v1/orders", body, content_type="application/json")
+            assert answer.status_code == 201
+            return str(answer.json()["number"])
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(6) as pool:
+        placed = set(pool.map(place, range(6)))
+    assert set(SessionStore(session.session_key)["orders"]) == placed

@@ -387,7 +387,7 @@ class Web:
     def answers(self) -> bool:
         try:
             return requests.get(self.api.url.replace("/api/v1", "/healthz"), timeout=1).status_code == 200
-        except requests.ConnectionError:
+        except requests.RequestException:
             return False
 
     def die(self) -> None:
@@ -398,26 +398,23 @@ class Web:
 
 @contextmanager
 def serving(log: Path) -> Iterator[Web]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "uvicorn",
-        "shop.asgi:application",
-        "--port",
-        str(port),
-        "--lifespan",
-        "off",
-    ]
-    with log.open("ab") as out:
-        process = subprocess.Popen(command, env=environment(), stdout=out, stderr=out, cwd=ROOT)
-    web = Web(process, f"http://127.0.0.1:{port}")
-    try:
-        wait_until(web.answers, within_s=30)
-        yield web
-    finally:
-        web.die()
+    # The socket is ours before the process is there, so that nobody else takes its port.
+    with socket.create_server(("127.0.0.1", 0), backlog=256) as ours, log.open("ab") as out:
+        options = ["--fd", str(ours.fileno()), "--lifespan", "off"]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", "shop.asgi:application", *options],
+            env=environment(),
+            stdout=out,
+            stderr=out,
+            cwd=ROOT,
+            pass_fds=[ours.fileno()],
+        )
+        web = Web(process, f"http://127.0.0.1:{ours.getsockname()[1]}")
+        try:
+            wait_until(web.answers, within_s=60)
+            yield web
+        finally:
+            web.die()
 
 
 @whatever_redis_does

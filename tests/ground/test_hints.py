@@ -106,3 +106,10 @@ def test_redis_that_failed_is_left_alone_for_some_seconds_and_then_asked_again(r
         ask_redis(question)
         ask_redis(question)
         assert len(asked) == 3
+
+
+@pytest.mark.parametrize("how", [{}, {"ex": 3600}])
+def test_claim_without_an_end_or_with_a_later_one_than_ours_gives_its_place_up(how):
+    put("a", "for ever", **how)
+    assert claim("a", "ours", for_s=5) is None
+    assert claim("a", "other", for_s=5) == "ours"

@@ -101,6 +101,25 @@ def test_order_that_could_not_be_placed_is_in_nobodys_way(tea):
     assert place().number
 
 
+def test_claim_of_an_order_that_could_not_be_placed_is_given_up(redis_state):
+    Product.objects.update(stock=0)
+    with pytest.raises(OutOfStock):
+        place()
+    ours = Order(content_hash=duplicates.content_hash({"tea": 1}, ANNA))
+    assert hints.claim(duplicates._name(ours), "anybody", for_s=5) is None
+
+
+@pytest.mark.parametrize("value", ["nonsense", "a\0b", "\ud800"])
+def test_nonsense_in_redis_is_in_nobodys_way(value):
+    ours = Order(content_hash=duplicates.content_hash({"tea": 1}, ANNA))
+    raw = value.encode("utf-8", "surrogatepass")
+    hints.ask_redis(lambda client: client.set(hints.full_name(duplicates._name(ours)), raw, px=60_000))
+    first = place()
+    with pytest.raises(DuplicateOrder) as refused:
+        place()
+    assert refused.value.number == first.number
+
+
 def test_redis_that_has_forgotten_changes_nothing(redis_state):
     first = place()
     hints.release(duplicates._name(first), first.number)

@@ -1,25 +1,31 @@
 """Answers of a moment ago: repeated where that is safe, never believed about anything that moves."""
 
 import json
+import threading
 import time
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django_redis import get_redis_connection
 
 from orders.access import token_of
 from orders.models import Order
+from orders.moves import close_order, lock_order
+from orders.statuses import CloseReason
 from payments.applying import apply_for_payment
-from payments.cached import FRESH_S, recall_offer, recall_state, renew_state
+from payments.cached import FRESH_S, keep_state, recall_offer, recall_state, renew_state
 from payments.ending import cancel_order
 from payments.errors import OrderIsClosed, OrderIsPaid
 from payments.models import Payment
 from payments.settling import FOLLOW_UP, settle_payment
 from payments.statuses import PaymentStatus
 from shop.alarms import handle_now
+from shop.events import record
 from shop.hints import full_name
+from shop.locks import stand_in_line
 from shop.models import Source
 from tests.factories import make_order, make_payment, report
 from tests.redis_states import whatever_redis_does
@@ -120,6 +126,8 @@ def test_cancelling_tells_the_cache(shopper):
         '99:{"number":"N","status":"FREE","payment_status":null,"version":99,"offer":null}',
         '99:{"number":"N","status":"UNPAID","payment_status":"RICH","version":99,"offer":null}',
         '99:{"number":"N","status":"UNPAID","payment_status":null,"version":"x","offer":null}',
+        "9:" + "[" * 100_000,
+        '9:{"number":"%s","status":"UNPAID","payment_status":null,"version":Infinity,"offer":null}',
         '99:{"number":"N","status":["UNPAID"],"payment_status":null,"version":1,"offer":7}',
         '99:{"number":"N","status":"UNPAID","payment_status":null,"version":99,"offer":{"channel":"wechat","scene":"qr"}}',
     ],
@@ -127,6 +135,7 @@ def test_cancelling_tells_the_cache(shopper):
 def test_what_makes_no_sense_in_the_cache_is_read_from_the_database(shopper, value):
     shopper.apply()
     shopper.status()
+    value = value.replace("%s", shopper.order.number)
     put(shopper.order, value)
     if '"offer":{' not in value:
         assert shopper.status()["payment_status"] == "PAYING"
@@ -213,3 +222,95 @@ def test_closed_and_paid_are_said_by_the_database_to_who_has_read_nothing(sandbo
     with pytest.raises(OrderIsPaid):
         apply_for_payment(paid.number, channel="wechat", scene="qr")
     assert Payment.objects.get().status == PaymentStatus.PAID
+
+
+def test_choice_to_go_on_is_never_answered_from_the_cache(sandbox):
+    order = make_order()
+    apply_for_payment(order.number, channel="wechat", scene="qr")
+    order.refresh_from_db()
+    with CaptureQueriesContext(connection) as seen:
+        apply_for_payment(
+            order.number, channel="wechat", scene="qr", version=order.version, may_supersede=True
+        )
+    assert any("FOR UPDATE" in query["sql"] for query in seen.captured_queries)
+
+
+def test_what_was_read_too_long_ago_is_not_kept(sandbox):
+    order = make_order()
+    payment = apply_for_payment(order.number, channel="wechat", scene="qr").payment
+    get_redis_connection("default").delete(full_name(f"order:{order.number}"))
+    keep_state(order, payment, since=time.monotonic() - FRESH_S, may_offer=True)
+    assert recall_offer(order.number, channel="wechat", scene="qr", version=0) is None
+
+
+@pytest.mark.parametrize("end", ["paid", "cancelled"])
+def test_who_waited_in_line_is_not_shown_what_ended_meanwhile(sandbox, end):
+    """The code was kept before somebody ended it, and the one who waits had read the order before that."""
+    order = make_order()
+    payment = apply_for_payment(order.number, channel="wechat", scene="qr").payment
+    order.refresh_from_db()
+    kept = order.version
+    refused: list[type[Exception]] = []
+
+    def press() -> None:
+        try:
+            apply_for_payment(order.number, channel="wechat", scene="qr", version=kept)
+        except (OrderIsPaid, OrderIsClosed) as error:
+            refused.append(type(error))
+        finally:
+            connection.close()
+
+    name = full_name(f"order:{order.number}")
+    redis = get_redis_connection("default")
+    value = redis.get(name)
+    with stand_in_line(f"order:{order.number}"):
+        redis.delete(name)  # the first look finds nothing
+        rival = threading.Thread(target=press)
+        rival.start()
+        time.sleep(0.3)
+        if end == "paid":
+            pay(payment)
+        else:
+            with transaction.atomic():
+                locked = lock_order(order.number)
+                record([close_order(locked, CloseReason.CANCELLED, source=Source.SHOPPER)])
+        redis.set(name, value, px=2000)  # and the second one something old
+    rival.join()
+    assert refused == [OrderIsPaid if end == "paid" else OrderIsClosed]
+
+
+def test_code_is_not_offered_again_while_a_wrong_amount_is_in_review(shopper):
+    number = shopper.apply()[1]["number"]
+    payment = Payment.objects.get()
+    settle_payment(report(payment, amount_minor=1), channel="wechat", source=Source.CALLBACK)
+    shopper.status()
+    assert shopper.apply()[1]["code"] == "payment_confirming"
+    shown = shopper.client.get(f"/api/v1/payments/{number}", headers=shopper.headers).json()
+    assert (shown["status"], shown["action"]) == ("PAYING", None)
+
+
+def test_stranger_is_not_let_in_by_what_an_owner_showed_besides(client, sandbox):
+    order = make_order()
+    session = client.session
+    session["orders"] = [order.number]
+    session.save()
+    path, junk = f"/api/v1/orders/{order.number}/status", {"Authorization": "Bearer null"}
+    assert client.get(path, headers=junk).status_code == 200
+    assert Client().get(path, headers=junk).status_code == 404
+
+
+def test_lie_in_the_cache_is_bound_to_no_key(shopper):
+    shopper.apply()
+    order = Order.objects.get()
+    offer = {"number": "P" + "0" * 23, "channel": "wechat", "scene": "qr", "amount": 1, "currency": "CNY"}
+    offer |= {"action": {"type": "qr", "content": "x"}, "expires_at": order.expires_at.isoformat()}
+    value = {
+        "number": order.number,
+        "status": "UNPAID",
+        "payment_status": "PAYING",
+        "version": 99,
+        "offer": offer,
+    }
+    put(order, f"99:{json.dumps(value)}")
+    shopper.headers["Idempotency-Key"] = "k1"
+    assert shopper.apply()[1]["number"] == Payment.objects.get().number

@@ -33,7 +33,7 @@ from payments.settling import settle_payment
 from payments.statuses import PaymentStatus, ReceiptClass, RefundStatus
 from shop.alarms import claim_due, handle, handle_now
 from shop.models import Alarm, Source
-from tests.factories import make_order, make_payment, report, steps
+from tests.factories import by_hand, make_order, make_payment, report, steps
 from tests.redis_states import whatever_redis_does
 from tests.sandbox.merchant import Received, Shop
 from tests.waiting import wait_until
@@ -409,3 +409,12 @@ def test_somebody_elses_refund_that_moved_no_money_is_nobodys_case(sandbox):
     kept.refresh_from_db()
     assert kept.taken_at is not None
     assert not Case.objects.exists()
+
+
+def test_repeat_that_names_another_amount_is_looked_at(caught):
+    _, message = caught
+    take(message)
+    with by_hand():
+        Receipt.objects.update(amount=1)
+    take(message)
+    assert Case.objects.get().kind == Case.Kind.DISAGREES
