@@ -348,6 +348,8 @@ def _insist_on_choice(live: Payment, adapter: Channel, *, may_supersede: bool) -
 def _supersede(live: Payment) -> None:
     order = lock_order(live.order.number)
     still_live = _live_payment(order)
+    if still_live is not None and live.action is None and still_live.action is not None:
+        return  # the channel did not know it yet; by now its code is made, and can be closed
     if still_live is not None and still_live.pk == live.pk:
         supersede_payment(order, still_live)
 

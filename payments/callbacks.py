@@ -251,13 +251,14 @@ def _take_kept(pk: int, *, is_confirmed: bool, is_replay: bool = False) -> bool:
     channel, report = get_channel(kept.channel), report_from_json(kept.report)
     if is_confirmed or (not _must_ask(channel, report) and _settle(kept.channel, report)):
         close_cases(Case.Kind.UNMATCHED, kept.message_id, resolution="it has been settled")
-        _mark_taken(kept)
+        _mark_taken(kept, payment=_find_payment(kept))
         return True
     if kept.now - kept.received_at < UNMATCHED_AFTER:
         return False  # asked again at the alarm's next moment
     home = _find_home(kept, report)
     if home is not Home.LATER:
-        _mark_taken(kept)
+        # Whose payment may appear at this very moment is not looked for: its row would be locked after the receipt's.
+        _mark_taken(kept, payment=None if home is Home.NOWHERE else _find_payment(kept))
     return home is Home.OURS
 
 
@@ -266,6 +267,7 @@ class Home(Enum):
 
     OURS = auto()
     NOBODYS = auto()
+    NOWHERE = auto()  # money without a payment: settled as unmatched, and again when its payment appears
     LATER = auto()  # the alarm tries again, once an hour in the end
 
 
@@ -274,7 +276,7 @@ def _find_home(kept: Callback, report: Report) -> Home:
     if isinstance(report, PaymentReport) and report.outcome is Outcome.SUCCEEDED:
         if not _find_payment(kept).exists():
             settle_unmatched(report, channel=kept.channel, source=Source.CALLBACK)
-            return Home.NOBODYS
+            return Home.NOWHERE
         # Its channel wants it confirmed, and says something else, or nothing.
         if kept.now - kept.received_at > CONFIRMED_WITHIN:
             _open_case(kept)
@@ -306,7 +308,7 @@ def _open_case(kept: Callback) -> None:
     open_case(Case.Kind.UNMATCHED, kept.message_id, order=None, evidence={"callback": kept.pk, **kept.report})
 
 
-def _mark_taken(kept: Callback) -> None:
-    payment = Subquery(_find_payment(kept).values("pk"))
-    Callback.objects.filter(pk=kept.pk).update(taken_at=Now(), payment=payment)
+def _mark_taken(kept: Callback, *, payment: QuerySet[Payment] | None) -> None:
+    found = Subquery(payment.values("pk")) if payment is not None else None
+    Callback.objects.filter(pk=kept.pk).update(taken_at=Now(), payment=found)
     remove_alarms([TAKE_CALLBACK], str(kept.pk))

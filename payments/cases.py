@@ -147,7 +147,8 @@ def _lock_open(pk: int, actor: User) -> Case:
     order_number = Case.objects.values_list("order__number", flat=True).get(pk=pk)
     if order_number:
         lock_order(order_number)
-    case = Case.objects.select_for_update(of=("self",)).select_related("owner").get(pk=pk)
+    # Without its owner: after a wait PostgreSQL reads the locked row again, but not what is joined to it.
+    case = Case.objects.select_for_update().get(pk=pk)
     if case.resolved_at is not None:
         raise CaseIsResolved(case.resolution)
     if case.owner is not None and case.owner != actor:

@@ -1,0 +1,1 @@
+"""Races on real PostgreSQL: everything that can happen twice at once, with Redis up, frozen and absent."""
