@@ -8,7 +8,7 @@ from typing import Any
 from orders.models import Order
 from orders.statuses import PAID, CloseReason, OrderStatus
 from payments.cases import has_open_mismatch
-from payments.channels.registry import get_channel
+from payments.channels.registry import can_refund
 from payments.models import Payment, Receipt, Refund
 from payments.statuses import PaymentStatus, ReceiptClass
 from shop.clock import WITH_NOW, read_now
@@ -104,7 +104,7 @@ def view_order(order: Order) -> OrderView:
 
 
 def _may_supersede(payment: Payment, now: datetime) -> bool:
-    return payment.is_undecided_for_long(now) and get_channel(payment.channel).can_refund
+    return payment.is_undecided_for_long(now) and can_refund(payment.channel)
 
 
 def _seconds_left(order: Order, payment: Payment | None, now: datetime) -> int:

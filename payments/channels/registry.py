@@ -44,6 +44,12 @@ def title_of(name: str) -> str:
     return channel.title
 
 
+def can_refund(name: str) -> bool:
+    """Whether the channel can give money back, also one that is not configured any more."""
+    channel: type[Channel] = import_string(CLASSES[name])
+    return channel.can_refund
+
+
 def offered_channels(currency: str) -> list[Channel]:
     """The configured channels that take this currency, in the order of display."""
     names = [name for name in CLASSES if settings.CHANNELS.get(name) is not None]

@@ -62,7 +62,7 @@ class Demo:
         """A placed order of the first Chinese product, and the headers of who placed it."""
         products = requests.get(f"{self.shop}/api/v1/products", timeout=10).json()
         sku = next(product["sku"] for product in products if product["currency"] == "CNY")
-        body = {"items": [{"sku": sku, "quantity": 1}], "contact": CONTACT} | changed
+        body = {"items": [{"sku": sku, "quantity": 1}], "contact": CONTACT, "again": True} | changed
         placed = requests.post(f"{self.shop}/api/v1/orders", json=body, timeout=10)
         assert placed.status_code == 201, placed.text
         return placed.json(), {"Authorization": f"Bearer {placed.json()['token']}"}

@@ -61,7 +61,7 @@ def test_who_went_on_all_the_same_does_not_let_others_in_when_leaving(name, monk
     monkeypatch.setattr(locks, "WAIT_S", 0.1)
     with stand_in_line(name):
         _enter(name)
-        assert hints.claim(f"line:{name}", "another", for_s=1) is not None
+        assert hints.claim(f"line:{name}", "another", for_s=locks.HELD_S) is not None
 
 
 def test_line_is_left_when_the_block_raises(name):

@@ -31,8 +31,8 @@ def tea() -> Product:
     return make_product()
 
 
-def place(**changed: object) -> Order:
-    return place_order(ONE, ANNA, **changed)
+def place(*, again: bool = False) -> Order:
+    return place_order(ONE, ANNA, again=again)
 
 
 @transactional
