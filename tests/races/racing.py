@@ -31,7 +31,7 @@ ROUNDS = int(os.environ.get("NODROP_RACES", "0"))
 # From so many rounds on, every ending that a race can have must have been seen.
 MANY = 50
 # Nobody waits longer than this for the others to be ready.
-READY_S = 30
+READY_S = 60
 # Everybody hesitates by chance up to this long.
 HESITATION_S = 0.001
 # The first handicap of a winner; it doubles as long as the same party wins again, up to the most.
@@ -100,7 +100,7 @@ class Race:
 
 def _take_part(start: threading.Barrier, deed: Callable[[], Any], wait_s: float) -> Any:
     try:
-        connection.ensure_connection()
+        _connect()
     except BaseException:
         start.abort()
         raise
@@ -110,6 +110,20 @@ def _take_part(start: threading.Barrier, deed: Callable[[], Any], wait_s: float)
         return deed()
     except REFUSALS as refusal:
         return refusal
+
+
+def _connect() -> None:
+    """A hundred at once may take a busy machine longer than one of them waits."""
+    give_up = time.monotonic() + READY_S
+    while True:
+        try:
+            connection.ensure_connection()
+        except OperationalError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(AGAIN_S)
+        else:
+            return
 
 
 def _leave() -> int:
