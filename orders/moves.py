@@ -1,7 +1,8 @@
 """The only writer of an order's status and of its stock.
 
 Every move goes through the table in `statuses`, with its event, inside the caller's transaction and under the order's
-row lock. Lock order everywhere: order, payment, refund, then products by ascending id.
+row lock. Lock order everywhere: order, payment, refund, then products by ascending id; what only says that this was done
+is written last.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

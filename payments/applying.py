@@ -328,8 +328,10 @@ def _make_room(live: Payment, *, may_supersede: bool) -> None:
     if outcome in (Outcome.CLOSED, Outcome.REFUSED, Outcome.SUCCEEDED):
         return
     if outcome is Outcome.UNKNOWN:
-        # The time to wait counts from the first such moment, also where nothing can be closed.
-        mark_unsure(live)
+        if not adapter.can_close:
+            mark_unsure(
+                live
+            )  # the time to wait counts from the first such moment, also where nothing can be closed
         _insist_on_choice(live, adapter, may_supersede=may_supersede)
     _supersede(live)
 

@@ -1,7 +1,8 @@
 """The only writer of the status of a payment and of a refund.
 
 Every move goes through the tables in `statuses`; what it entails (event, alarm, message) is written in the same
-transaction. Lock order everywhere: order, payment, refund, then products by ascending id.
+transaction. Lock order everywhere: order, payment, refund, then products by ascending id; a callback's row is written
+last.
 """
 
 from collections.abc import Mapping

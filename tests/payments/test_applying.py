@@ -361,5 +361,25 @@ def test_attempt_of_a_rival_is_not_superseded_in_place_of_the_one_that_was_looke
     assert rival.superseded_at is None
 
 
+def test_attempt_whose_code_was_made_meanwhile_is_looked_at_again_and_not_superseded():
+    order = make_order()
+    made = make_payment(order)
+    seen = Payment.objects.select_related("order").get(pk=made.pk)
+    seen.action = None  # so it was when somebody else's create call was on its way
+    applying._supersede(seen)
+    made.refresh_from_db()
+    assert made.superseded_at is None
+
+
+def test_attempt_that_has_no_code_yet_is_superseded():
+    order = make_order()
+    made = make_payment(order)
+    Payment.objects.update(action=None)
+    made.refresh_from_db()
+    applying._supersede(made)
+    made.refresh_from_db()
+    assert made.superseded_at is not None
+
+
 def test_lease_is_longer_than_the_call_that_it_is_for():
     assert LEASE_S > TOTAL_S
