@@ -6,7 +6,7 @@ is written last.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any, NewType
 
@@ -131,6 +131,12 @@ def extend_if_ending(order: LockedOrder) -> None:
         return
     _write(order, expires_at=max(order.expires_at, order.now) + EXTEND_BY, was_extended=True)
     set_alarm(EXPIRE_ORDER, order.number, at=order.expires_at)
+
+
+def keep_open(order: LockedOrder, *, until: datetime) -> None:
+    """Let the order wait for its money, with its goods, until then."""
+    _write(order, expires_at=until)
+    set_alarm(EXPIRE_ORDER, order.number, at=until)
 
 
 def take_stock(quantities: Mapping[int, int]) -> None:

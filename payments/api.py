@@ -24,11 +24,13 @@ from orders.statuses import OrderStatus
 from payments.applying import apply_for_payment
 from payments.cached import admit, read_state, recall_state, start_clock
 from payments.cases import has_open_mismatch
+from payments.channels.base import BadPayer
 from payments.ending import cancel_order
 from payments.errors import (
     AskedTooOften,
     ChannelUnavailable,
     NotOffered,
+    NotRefundable,
     OrderIsClosed,
     OrderIsPaid,
     OverRefund,
@@ -96,15 +98,39 @@ describe_error(
 describe_error(
     RefundNotFound, lambda _: Problem(status=404, code="not_found", detail="There is no such refund.")
 )
+describe_error(NotRefundable, lambda e: Problem(status=409, code="not_refundable", detail=str(e)))
+describe_error(
+    BadPayer,
+    lambda e: Problem(
+        status=400,
+        code="invalid",
+        detail=f"payer.{e.field}: {e}",
+        errors=[{"field": f"payer.{e.field}", "detail": str(e)}],
+    ),
+)
 describe_error(
     OverRefund,
     lambda e: Problem(status=409, code="over_refund", detail=str(e), extra={"left": e.left_minor}),
 )
 
 
+class AddressSerializer(StrictSerializer):
+    line1 = Text(max_length=200)
+    city = Text(max_length=100)
+    state = Text(max_length=100)
+    postal_code = Text(max_length=20)
+    country = Text(max_length=2)
+
+
+class PayerSerializer(StrictSerializer):
+    tax_id = Text(max_length=20, required=False)
+    address = AddressSerializer(required=False)
+
+
 class ApplySerializer(StrictSerializer):
     channel = Text(max_length=10)
     scene = Text(max_length=10)
+    payer = PayerSerializer(required=False)
     supersede = serializers.BooleanField(default=False)
 
 
@@ -163,6 +189,7 @@ class PaymentsView(ShopperView):
             order.number,
             channel=data["channel"],
             scene=data["scene"],
+            payer={"ip": request.META["REMOTE_ADDR"]} | data.get("payer", {}),
             may_supersede=data["supersede"],
             version=order.version,
             key=read_key(request, f"payments:{order.number}"),

@@ -14,14 +14,14 @@ import structlog
 from django.conf import settings
 
 from orders.models import Order
-from orders.moves import LockedOrder, extend_if_ending, lock_order
+from orders.moves import LockedOrder, extend_if_ending, keep_open, lock_order
 from orders.statuses import OrderStatus
+from payments.attempts import attempt_of, new_request
 from payments.cached import WORTH_SHOWING, keep_state, recall_offer, start_clock
 from payments.cases import has_open_mismatch
 from payments.channels.base import (
     Channel,
     Created,
-    CreateRequest,
     Outcome,
     PaymentReport,
     Refused,
@@ -51,7 +51,9 @@ from shop.clock import WITH_NOW
 from shop.idempotency import Key, Lease, Made, let_go, name_subject, read_subject, take_lease
 from shop.locks import pause, stand_in_line
 from shop.models import Source
+from shop.money import for_people
 from shop.transactions import transactional
+from shop.vault import seal
 
 log = structlog.get_logger("nodrop.applying")
 
@@ -115,8 +117,8 @@ def apply_for_payment(
 
     `may_supersede`: the shopper chose to go on though an earlier attempt is undecided. `version`: the order's, if it has just
     been read; what was shown of it since may then be shown again without looking. Never inside a transaction.
-    Raises OrderNotFound, NotOffered, OrderIsPaid, OrderIsClosed, PaymentConfirming, ChannelUnavailable; with a key also
-    KeyMismatch, InProgress.
+    `payer` may hold `ip`, `tax_id` and `address`; name and email are the order's. Raises OrderNotFound, NotOffered, BadPayer,
+    OrderIsPaid, OrderIsClosed, PaymentConfirming, ChannelUnavailable; with a key also KeyMismatch, InProgress.
     """
     wish = Wish(
         order_number=order_number,
@@ -232,17 +234,22 @@ def _look(wish: Wish, lease: Lease | None) -> tuple[Next, Payment]:
     order = lock_order(wish.order_number)
     _check_payable(order, wish.adapter)
     live = _live_payment(order)
+    is_same_kind = live is not None and (live.channel, live.scene) == (wish.adapter.name, wish.scene)
+    if not is_same_kind:
+        wish.adapter.check_payer(_payer_of(order, wish))  # before anything is closed for its sake
     if live is None:
         return Next.STARTED, _start(order, wish, lease)
-    if (live.channel, live.scene) != (wish.adapter.name, wish.scene) or _is_worth_renewing(order, live):
+    if not is_same_kind or _is_worth_renewing(order, live):
         return Next.REPLACE, live
+    if live.capture_asked_at is not None:
+        raise PaymentConfirming(order.number, retry_after_s=RETRY_SOON_S)
     if wish.may_supersede and wish.adapter.can_refund and live.is_undecided_for_long(order.now):
         return Next.REPLACE, live
     if live.action is not None:
         return Next.SHOW, live
     if live.lease_until > order.now:
         return Next.WAIT, live
-    if wish.adapter.repeat is Repeat.ASK_THEN_NEW:
+    if wish.adapter.repeat is Repeat.ASK_THEN_NEW or order.now - live.created_at > wish.adapter.repeats_for:
         return Next.REPLACE, live
     is_first = live.nothing_sent
     take_create_lease(order, live)
@@ -253,25 +260,33 @@ def _look(wish: Wish, lease: Lease | None) -> tuple[Next, Payment]:
 def _start(order: LockedOrder, wish: Wish, lease: Lease | None) -> Payment:
     """Write down the intent: everything that the create call will send, its alarm, and whose request it is."""
     extend_if_ending(order)
-    adapter = wish.adapter
+    adapter, payer = wish.adapter, _payer_of(order, wish)
+    expires_at = adapter.expires_at(scene=wish.scene, order_expires_at=order.expires_at, now=order.now)
     payment = Payment(
         channel=adapter.name,
         scene=wish.scene,
         amount=order.amount,
         currency=order.currency,
-        request={
-            "description": describe(order),
-            "notify_url": f"{settings.PUBLIC_URL}/notify/{adapter.name}/",
-            "return_url": f"{settings.PUBLIC_URL}/orders/{order.number}/",
-            "payer": dict(wish.payer),
-        },
-        expires_at=order.expires_at,
-        dead_at=adapter.dead_at(scene=wish.scene, expires_at=order.expires_at, now=order.now),
+        request=new_request(channel=adapter.name, description=describe(order), order_number=order.number),
+        payer=seal(payer) if payer else "",
+        created_at=order.now,
+        expires_at=expires_at,
+        dead_at=adapter.dead_at(scene=wish.scene, expires_at=expires_at, now=order.now),
     )
+    if expires_at > order.expires_at:
+        keep_open(
+            order, until=payment.dead_at
+        )  # a voucher is paid days later, and its goods are kept for so long
     start_payment(order, payment)
     if lease is not None:
         name_subject(lease, payment.number, status=CREATED)
     return payment
+
+
+def _payer_of(order: LockedOrder, wish: Wish) -> dict[str, Any]:
+    """What this channel must know of the person, and nothing else."""
+    known = {"name": order.name, "email": order.email} | dict(wish.payer)
+    return {key: known[key] for key in wish.adapter.payer_keys if key in known}
 
 
 def _is_worth_renewing(order: LockedOrder, live: Payment) -> bool:
@@ -288,8 +303,12 @@ def _check_payable(order: LockedOrder, adapter: Channel) -> None:
         raise OrderIsPaid(order.number)
     if order.was_extended and order.expires_at <= order.now:
         raise OrderIsClosed(order.number)  # its alarm will say so in a moment
-    if order.currency not in adapter.currencies:
+    limits = adapter.limits.get(order.currency)
+    if limits is None:
         raise NotOffered(f"{adapter.name} does not take {order.currency}.", field="channel")
+    if not limits.least <= order.amount <= limits.most:
+        most, least = (for_people(limit, order.currency) for limit in (limits.most, limits.least))
+        raise NotOffered(f"{adapter.title} takes from {least} to {most} at once.", field="channel")
     if has_open_mismatch(order):
         raise PaymentConfirming(order.number, retry_after_s=RETRY_WHILE_REVIEWED_S)
 
@@ -352,6 +371,8 @@ def _supersede(live: Payment) -> None:
     still_live = _live_payment(order)
     if still_live is not None and live.action is None and still_live.action is not None:
         return  # the channel did not know it yet; by now its code is made, and can be closed
+    if still_live is not None and still_live.captures != live.captures:
+        return  # the shopper has agreed meanwhile, and the money is being taken
     if still_live is not None and still_live.pk == live.pk:
         supersede_payment(order, still_live)
 
@@ -362,7 +383,7 @@ def _supersede(live: Payment) -> None:
 def _create(payment: Payment, adapter: Channel, *, is_first: bool) -> Payment:
     """Make the create call. `is_first`: none was sent before, so the channel's refusal is about this one."""
     try:
-        created = adapter.create(request_of(payment))
+        created = adapter.create(attempt_of(payment))
     except Unreachable as error:
         end_create_lease(payment, nothing_sent=is_first)
         raise ChannelUnavailable(payment.channel) from error
@@ -414,20 +435,8 @@ def _keep_action(payment: Payment, created: Created) -> Payment:
 def _store_action(payment: Payment, created: Created) -> tuple[Order, Payment]:
     order, locked = lock_payment(payment.number, channel=payment.channel)
     if locked.action is None and locked.is_payable and order.status == OrderStatus.UNPAID:
-        store_action(order, locked, created.action)
+        store_action(order, locked, created.action, handle=created.handle)
     return order, locked
-
-
-def request_of(payment: Payment) -> CreateRequest:
-    """The create call of this payment: the same content every time it is made."""
-    return CreateRequest(
-        number=payment.number,
-        scene=payment.scene,
-        amount_minor=payment.amount,
-        currency=payment.currency,
-        expires_at=payment.expires_at,
-        **payment.request,
-    )
 
 
 def describe(order: Order) -> str:

@@ -13,6 +13,9 @@ class PaymentsConfig(AppConfig):
         from shop import alarms
 
         alarms.register("query_payment", handler="payments.querying.query_by_alarm", gaps_s=QUERY_GAPS_S)
+        alarms.register(
+            "capture_payment", handler="payments.capturing.capture_by_alarm", gaps_s=(5, 10, 20, 40, 60, 300)
+        )
         alarms.register("expire_order", handler="payments.ending.expire_by_alarm", gaps_s=(15, 30, 60, 300))
         alarms.register("take_callback", handler="payments.callbacks.take_by_alarm", gaps_s=(5, 15, 40, 3600))
         alarms.register(

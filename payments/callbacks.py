@@ -4,6 +4,7 @@ Never acknowledge before a commit. A message that does not verify is refused in 
 but a log line.
 """
 
+from dataclasses import replace
 from datetime import timedelta
 from enum import Enum, auto
 
@@ -14,6 +15,7 @@ from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Now
 from psycopg.types.json import Jsonb
 
+from payments.attempts import foreign_request_of, refund_request_of
 from payments.cases import close_cases, open_case
 from payments.channels.base import (
     CallbackMessage,
@@ -30,15 +32,11 @@ from payments.channels.base import (
 )
 from payments.channels.registry import get_channel
 from payments.errors import PaymentNotFound, RefundNotFound
-from payments.models import Callback, Case, Payment, Receipt
+from payments.models import Callback, Case, Payment, Receipt, Refund
 from payments.querying import query_payment
-from payments.settling import (
-    Settled,
-    settle_foreign_refund,
-    settle_payment,
-    settle_refund,
-    settle_unmatched,
-)
+from payments.returning import settle_foreign_refund, settle_refund
+from payments.settling import settle_payment, settle_unmatched
+from payments.statuses import Settled
 from shop.alarms import Claim, remove_alarms, send_message, set_alarm
 from shop.clock import WITH_NOW
 from shop.models import Source
@@ -64,7 +62,7 @@ TRY_AGAIN_S = 5
 # How many old messages one pass of the scanner looks at.
 BATCH = 1000
 # What is kept of a message's headers: enough to verify it again.
-KEPT_HEADERS = ("content-type", "wechatpay-")
+KEPT_HEADERS = ("content-type", "wechatpay-", "paypal-", "stripe-signature")
 
 
 def take_callback(channel_name: str, raw: RawCallback) -> CallbackReply:
@@ -201,6 +199,8 @@ def _keep(how: str, channel: Channel, message: CallbackMessage, raw: RawCallback
 
 def _settle(channel_name: str, report: Report) -> bool:
     """Settle by the message itself; False when it names nothing of ours (yet)."""
+    if report.outcome is Outcome.OPEN and not report.number:
+        return True  # an event of the account that is about no payment of ours, and about no money
     try:
         if isinstance(report, RefundReport):
             settle_refund(report, channel=channel_name, source=Source.CALLBACK)
@@ -221,7 +221,9 @@ def _ask_first(kept: Callback) -> bool:
     report = report_from_json(kept.report)
     if isinstance(report, RefundReport):
         _learn_of_payment(kept.channel, report)
-        return False
+        # Some channels do not say in their message how much went back.
+        is_vague = report.amount_minor is None or _must_ask(get_channel(kept.channel), report)
+        return is_vague and _ask_about_refund(kept, report)
     if not _must_ask(get_channel(kept.channel), report) or not _find_payment(kept).exists():
         return False
     outcome = query_payment(kept.number)[0]
@@ -235,6 +237,27 @@ def _learn_of_payment(channel: str, report: RefundReport) -> None:
     unpaid = Payment.objects.filter(number=report.payment_number, channel=channel, receipts__isnull=True)
     if unpaid.exists():
         query_payment(report.payment_number)
+
+
+def _ask_about_refund(kept: Callback, report: RefundReport) -> bool:
+    """Ask about the refund that a message names, ours or one of the channel's console; True when that has settled it."""
+    refunds = Refund.objects.select_related("receipt__order", "receipt__payment")
+    ours = refunds.filter(channel=kept.channel, number=report.number).first()
+    if ours is not None:
+        told = get_channel(kept.channel).query_refund(refund_request_of(ours))
+        settled = settle_refund(told, channel=kept.channel, source=Source.QUERY)
+        return settled is not Settled.STALE or told.outcome is Outcome.OPEN
+    told = get_channel(kept.channel).query_refund(foreign_request_of(report, heard_at=kept.received_at))
+    if told.outcome is not Outcome.SUCCEEDED:
+        return False
+    # An answer may say less about the trade than the message has said.
+    trade = told.trade_number or report.trade_number, told.payment_number or report.payment_number
+    told = replace(told, trade_number=trade[0], payment_number=trade[1])
+    try:
+        settled = settle_foreign_refund(told, channel=kept.channel, source=Source.QUERY)
+    except RefundNotFound:
+        return False
+    return settled is not Settled.STALE
 
 
 def _find_payment(kept: Callback) -> QuerySet[Payment]:
@@ -273,20 +296,32 @@ class Home(Enum):
 
 def _find_home(kept: Callback, report: Report) -> Home:
     """Give money that names no payment a receipt; a person looks at whatever could not be settled."""
-    if isinstance(report, PaymentReport) and report.outcome is Outcome.SUCCEEDED:
-        if not _find_payment(kept).exists():
-            settle_unmatched(report, channel=kept.channel, source=Source.CALLBACK)
-            return Home.NOWHERE
-        # Its channel wants it confirmed, and says something else, or nothing.
-        if kept.now - kept.received_at > CONFIRMED_WITHIN:
-            _open_case(kept)
-        return Home.LATER
-    if isinstance(report, RefundReport) and report.outcome is Outcome.SUCCEEDED:
+    if report.outcome not in (Outcome.SUCCEEDED, Outcome.UNKNOWN) and not report.needs_person:
+        return Home.NOBODYS  # no money has moved, and what is ours is asked about by its own alarm
+    must_ask = get_channel(kept.channel).confirms_callbacks_by_query
+    if report.outcome is not Outcome.SUCCEEDED or (must_ask and not _is_ours(kept, report)):
+        # Where its word alone moves no money, and there is nothing to ask about, a person looks.
+        _open_case(kept)
+        return Home.NOBODYS
+    if isinstance(report, RefundReport) and not must_ask:
         return _find_home_of_refund(kept, report)
-    if isinstance(report, RefundReport) and report.outcome in (Outcome.CLOSED, Outcome.REFUSED):
-        return Home.NOBODYS  # somebody else's refund, and no money moved
-    _open_case(kept)
-    return Home.NOBODYS
+    if isinstance(report, PaymentReport) and not _find_payment(kept).exists():
+        settle_unmatched(report, channel=kept.channel, source=Source.CALLBACK)
+        return Home.NOWHERE
+    # Its channel wants it confirmed, and says something else, or nothing.
+    if kept.now - kept.received_at > CONFIRMED_WITHIN:
+        _open_case(kept)
+    return Home.LATER
+
+
+def _is_ours(kept: Callback, report: Report) -> bool:
+    """Whether the channel can be asked about it: it names a payment of ours, or a refund of one."""
+    if isinstance(report, PaymentReport):
+        return _find_payment(kept).exists()
+    asked = Refund.objects.filter(channel=kept.channel, number=report.number)
+    named = Payment.objects.filter(channel=kept.channel, number=report.payment_number)
+    receipts = Receipt.objects.filter(channel=kept.channel, channel_number=report.trade_number)
+    return asked.exists() or named.exists() or receipts.exists()
 
 
 def _find_home_of_refund(kept: Callback, report: RefundReport) -> Home:

@@ -44,6 +44,8 @@ DEADLINES: dict[Case.Kind, timedelta] = {
     Case.Kind.MAIL: timedelta(hours=24),
     Case.Kind.NO_ALARM: timedelta(hours=4),
     Case.Kind.FAILING: timedelta(hours=4),
+    Case.Kind.PAYOUT: timedelta(hours=24),
+    Case.Kind.IRREGULAR: timedelta(hours=24),
 }
 
 

@@ -121,6 +121,8 @@ def _stop_waiting_for(live: Payment) -> None:
     payment = Payment.objects.select_for_update().get(pk=live.pk)
     if live.action is None and payment.action is not None:
         return  # the channel did not know it yet; by now its code is made, and can be closed
+    if payment.captures != live.captures:
+        return  # the shopper has agreed meanwhile, and the money is being taken
     if payment.status == PaymentStatus.PAYING and payment.superseded_at is None:
         supersede_payment(order, payment)
 

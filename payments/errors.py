@@ -10,6 +10,7 @@ PaymentError
 ├── AskedTooOften          the channel was asked a moment ago (429)
 ├── RefundNotFound         no such refund, or not this person's (404)
 ├── OverRefund             more than what is left of a receipt (409 over_refund)
+├── NotRefundable          the channel has no way back for money (409 not_refundable)
 ├── OwnApproval            nobody approves what they asked for (403 own_approval)
 ├── RefundIsDecided        it is not waiting for approval any more (409 refund_decided)
 ├── CaseIsTaken            somebody else looks after it
@@ -83,6 +84,14 @@ class OverRefund(PaymentError):
         super().__init__("That is more than what may still be given back.")
         self.number = number
         self.left_minor = left_minor
+
+
+class NotRefundable(PaymentError):
+    """`channel` cannot give money back: it has to be sent by a bank transfer."""
+
+    def __init__(self, channel: str) -> None:
+        super().__init__(f"{channel} cannot give money back: send it by bank transfer.")
+        self.channel = channel
 
 
 class OwnApproval(PaymentError):

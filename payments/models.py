@@ -12,12 +12,12 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from orders.models import CURRENCY_CHOICES, Order
+from payments.channels.registry import list_choices
 from payments.statuses import PaymentStatus, ReceiptClass, RefundStatus
 from shop.models import Source
 from shop.money import for_people
 from shop.numbers import new_payment_number, new_refund_number
 
-CHANNEL_CHOICES = [(name, name) for name in ("wechat", "alipay", "unionpay", "paypal", "boleto")]
 SCENE_CHOICES = [(name, name) for name in ("qr", "page", "wap", "app", "voucher")]
 
 
@@ -26,15 +26,19 @@ class Payment(models.Model):
 
     number = models.CharField(max_length=32, unique=True, default=new_payment_number, editable=False)
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="payments")
-    channel = models.CharField(max_length=10, choices=CHANNEL_CHOICES)
+    channel = models.CharField(max_length=10, choices=list_choices)
     scene = models.CharField(max_length=10, choices=SCENE_CHOICES)
     status = models.CharField(max_length=10, choices=PaymentStatus.choices)
     amount = models.PositiveBigIntegerField(help_text="minor units")
     currency = models.CharField(max_length=3, choices=CURRENCY_CHOICES)
     # Everything the create call carries, so that a repeat sends the very same content.
     request = models.JSONField()
+    # What the channel must know of the person, sealed (see shop.vault); erased when the attempt is final.
+    payer = models.TextField(blank=True, db_default="", editable=False)
     # What the shopper does next; None until the channel has answered.
     action = models.JSONField(null=True, blank=True)
+    # The channel's own name of the attempt, where it needs one to be asked about it.
+    handle = models.CharField(max_length=64, blank=True, db_default="")
     channel_number = models.CharField(max_length=64, blank=True)
     expires_at = models.DateTimeField()
     # After this moment the channel takes no money for this payment, margin included.
@@ -49,6 +53,10 @@ class Payment(models.Model):
     close_unanswered_since = models.DateTimeField(null=True, blank=True)
     # No try of the create call has left this machine yet, so its refusal is final.
     nothing_sent = models.BooleanField(default=False)
+    # The shopper agreed and we are taking the money: until that is decided nobody closes the attempt.
+    capture_asked_at = models.DateTimeField(null=True, blank=True)
+    # How often that was begun; each time has an id of its own at the channel.
+    captures = models.PositiveSmallIntegerField(default=0, db_default=0)
     queried_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     # The database's clock, where the query that read the row asked for it.
@@ -82,7 +90,7 @@ class Payment(models.Model):
     @property
     def is_payable(self) -> bool:
         """Whether its action may still be shown to the shopper."""
-        return self.is_live and self.superseded_at is None
+        return self.is_live and self.superseded_at is None and self.capture_asked_at is None
 
     def is_undecided_for_long(self, now: datetime) -> bool:
         """Whether a close has had no answer for so long that the shopper may choose to go on without one."""
@@ -94,7 +102,7 @@ class Payment(models.Model):
 class Receipt(models.Model):
     """One trade that a channel says was paid. Every cent a channel took for us is in exactly one."""
 
-    channel = models.CharField(max_length=10, choices=CHANNEL_CHOICES)
+    channel = models.CharField(max_length=10, choices=list_choices)
     channel_number = models.CharField(max_length=64)
     # As the channel named it: ours, or whatever an unmatched trade carries.
     number = models.CharField(max_length=64)
@@ -159,7 +167,7 @@ class Refund(models.Model):
     # Ours, or the channel's own for a refund that was made in its console.
     number = models.CharField(max_length=64, unique=True, default=new_refund_number, editable=False)
     receipt = models.ForeignKey(Receipt, on_delete=models.PROTECT, related_name="refunds")
-    channel = models.CharField(max_length=10, choices=CHANNEL_CHOICES)
+    channel = models.CharField(max_length=10, choices=list_choices)
     kind = models.CharField(max_length=10, choices=Kind.choices)
     status = models.CharField(max_length=20, choices=RefundStatus.choices)
     amount = models.PositiveBigIntegerField(help_text="minor units")
@@ -204,7 +212,7 @@ class Refund(models.Model):
 class Callback(models.Model):
     """A verified message of a channel, kept once as it came. `taken_at` says that its news has been settled."""
 
-    channel = models.CharField(max_length=10, choices=CHANNEL_CHOICES)
+    channel = models.CharField(max_length=10, choices=list_choices)
     message_id = models.CharField(max_length=128)
     kind = models.CharField(max_length=64)
     # Our number as the message names it; the payment may not be there (yet).
@@ -250,6 +258,8 @@ class Case(models.Model):
         MAIL = "mail", "A receipt cannot be delivered to the address"
         NO_ALARM = "no_alarm", "Something unfinished had no alarm"
         FAILING = "failing", "An alarm fails again and again"
+        PAYOUT = "payout", "Money to be given back by hand"
+        IRREGULAR = "irregular", "The channel itself calls it irregular"
 
     kind = models.CharField(max_length=20, choices=Kind.choices)
     subject = models.CharField(max_length=64, help_text="public number of what it is about")

@@ -35,7 +35,10 @@ from shop.writes import insert, together, update
 
 QUERY_PAYMENT = "query_payment"
 SEND_REFUND = "send_refund"
+CAPTURE_PAYMENT = "capture_payment"
 FIRST_QUERY_S = 10
+# The process that heard of the consent captures at once; this is for when it dies.
+CAPTURE_S = 5
 # The create call answers or fails within the wire's deadline of 8 s; then another process may go on.
 LEASE_S = 10
 # One statement: PostgreSQL locks the rows of a join in the order of the last list, and reads both again after a wait.
@@ -90,14 +93,15 @@ def move_payment(
     if to not in PAYMENT_MOVES[PaymentStatus(payment.status)]:
         raise IllegalPaymentMove(payment.number, payment.status, to)
     change = _change(payment, payment.status, to, source=source, actor=actor, note=note)
-    _write(payment, status=to, **columns)
-    remove_alarms([QUERY_PAYMENT], payment.number)
+    _write(payment, status=to, payer="", **columns)
+    remove_alarms([QUERY_PAYMENT, CAPTURE_PAYMENT], payment.number)
     return change
 
 
 def supersede_payment(order: LockedOrder, payment: Payment) -> None:
     """Let another attempt take the locked payment's place. It may still take money, so it stays PAYING and watched."""
     _write(payment, superseded_at=order.now)
+    remove_alarms([CAPTURE_PAYMENT], payment.number)  # whose money nobody waits for is not taken
     touch_order(order)
 
 
@@ -115,11 +119,30 @@ def end_create_lease(payment: Payment, *, nothing_sent: bool) -> None:
     ours.update(lease_until=Now(), nothing_sent=nothing_sent)
 
 
-def store_action(order: LockedOrder, payment: Payment, action: Mapping[str, Any]) -> None:
-    """Keep what the shopper does next with the locked payment."""
+def store_action(
+    order: LockedOrder, payment: Payment, action: Mapping[str, Any], *, handle: str = ""
+) -> None:
+    """Keep what the shopper does next with the locked payment, and the channel's own name of it."""
     with together():
-        _write(payment, action=dict(action))
+        _write(payment, action=dict(action), handle=handle)
         touch_order(order)
+
+
+def ask_capture(order: LockedOrder, payment: Payment) -> None:
+    """Begin to take the money of the locked payment: from here on nobody closes it until the channel has said how it ended."""
+    with together():
+        _write(payment, capture_asked_at=order.now, captures=payment.captures + 1)
+        touch_order(order)
+        set_alarm(CAPTURE_PAYMENT, payment.number, in_s=CAPTURE_S)
+        send_message(CAPTURE_PAYMENT, payment.number)
+
+
+def end_capture(order: LockedOrder, payment: Payment) -> None:
+    """No money was taken from the locked payment, and the shopper has to agree anew: it is open as before."""
+    with together():
+        _write(payment, capture_asked_at=None)
+        touch_order(order)
+        remove_alarms([CAPTURE_PAYMENT], payment.number)
 
 
 def mark_unsure(payment: Payment) -> None:
@@ -247,6 +270,11 @@ def lock_refund(number: str, *, channel: str = "") -> tuple[LockedOrder | None, 
     refund = Refund.objects.select_for_update().get(pk=found.pk)
     refund.receipt = receipt
     return order, refund
+
+
+def keep_refund_number(refund: Refund, channel_number: str) -> None:
+    """Keep the channel's own number of the locked refund, which has not ended yet."""
+    _write(refund, channel_number=channel_number)
 
 
 def move_refund(

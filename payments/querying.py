@@ -11,15 +11,17 @@ from django.db.models.functions import Now
 
 from orders.models import Order
 from orders.statuses import OrderStatus
+from payments.attempts import attempt_of
+from payments.capturing import capture_payment
 from payments.cases import DAILY_S, open_case
 from payments.channels.base import Outcome
-from payments.channels.registry import get_channel
+from payments.channels.registry import class_of, get_channel
 from payments.errors import AskedTooOften, PaymentNotFound
 from payments.models import Case, Payment
 from payments.moves import QUERY_PAYMENT, lock_payment, mark_unsure
-from payments.settling import Settled, expire_payment, settle_payment
-from payments.statuses import PaymentStatus
-from shop.alarms import Claim, handle_overdue, hasten, keep_pace, postpone, remove_alarms
+from payments.settling import expire_payment, settle_payment
+from payments.statuses import PaymentStatus, Settled
+from shop.alarms import Claim, handle_overdue, hasten, keep_pace, postpone, remove_alarms, slow_down
 from shop.clock import WITH_NOW
 from shop.models import Source
 from shop.transactions import transactional
@@ -34,29 +36,38 @@ WATCHED_EVERY_S = 10
 NOBODY_CAME_S = 2
 # While somebody waits for the outcome of an earlier attempt, it is asked this soon.
 SOON_S = 3
-UNPAID_YET = frozenset({Outcome.OPEN, Outcome.NOT_FOUND})
+# Verified, and no money has moved.
+UNPAID_YET = frozenset({Outcome.OPEN, Outcome.APPROVED, Outcome.NOT_FOUND})
 
 
 def query_payment(number: str, *, source: Source = Source.QUERY) -> tuple[Outcome, Settled]:
-    """Ask the channel about one payment and settle by its answer. Raises PaymentNotFound.
+    """Ask the channel about one payment and settle by its answer; where the shopper has agreed, take the money.
 
-    A verified *open* or *not found* that was asked for after `dead_at` ends the attempt.
+    A verified word that it is unpaid, asked for after `dead_at`, ends the attempt. While the money is being taken such a
+    word decides nothing: UNKNOWN. Raises PaymentNotFound.
     """
     payment = _read(number)
-    was_dead = payment.now > payment.dead_at
-    report = get_channel(payment.channel).query(number)
+    report = get_channel(payment.channel).query(attempt_of(payment))
     settled = settle_payment(report, channel=payment.channel, source=source)
-    if report.outcome in UNPAID_YET and was_dead:
-        settled = expire_payment(number, channel=payment.channel, source=source)
+    outcome = report.outcome
+    if settled is Settled.CAPTURE:
+        outcome, settled = capture_payment(number)
+    elif outcome in UNPAID_YET:
+        is_dead = payment.now > payment.dead_at  # as it was when the channel was asked
+        is_asked = payment.capture_asked_at is not None
+        if is_dead and (not is_asked or outcome is Outcome.NOT_FOUND):
+            settled = expire_payment(payment, source=source)
+        elif is_asked:
+            outcome = Outcome.UNKNOWN
     log.info(
         "queried",
         payment=number,
         order=payment.order.number,
         channel=payment.channel,
-        outcome=str(report.outcome),
+        outcome=str(outcome),
         settled=str(settled),
     )
-    return report.outcome, settled
+    return outcome, settled
 
 
 def query_by_person(number: str) -> Settled:
@@ -93,11 +104,19 @@ def keep_asking(order: Order) -> bool:
     if order.status != OrderStatus.UNPAID:
         return False
     open_ones = Payment.objects.filter(order=order, status=PaymentStatus.PAYING)
-    numbers = list(open_ones.values_list("number", flat=True))
+    numbers = [
+        number
+        for number, channel in open_ones.values_list("number", "channel")
+        if _changes_by_the_minute(channel)
+    ]
     if not numbers:
         return False
     keep_pace(QUERY_PAYMENT, numbers, every_s=WATCHED_EVERY_S)
     return handle_overdue(QUERY_PAYMENT, numbers, by_s=NOBODY_CAME_S) > 0
+
+
+def _changes_by_the_minute(channel: str) -> bool:
+    return class_of(channel).query_every_s <= WATCHED_EVERY_S
 
 
 def query_by_alarm(claim: Claim) -> None:
@@ -107,9 +126,10 @@ def query_by_alarm(claim: Claim) -> None:
         remove_alarms([QUERY_PAYMENT], claim.subject)
         return
     outcome, _ = query_payment(claim.subject)
-    if not claim.is_last:
-        return
-    _go_on_daily(payment, outcome, claim)
+    if claim.is_last:
+        _go_on_daily(payment, outcome, claim)
+    elif every_s := class_of(payment.channel).query_every_s:
+        slow_down(QUERY_PAYMENT, payment.number, to_s=every_s)
 
 
 @transactional
@@ -128,14 +148,15 @@ def close_payment(payment: Payment) -> Outcome:
     """Ask the channel to take no money for this payment any more and settle by its answer.
 
     CLOSED: done. SUCCEEDED: it was paid and is settled. NOT_FOUND: the channel cannot close what it does not know
-    (yet). UNKNOWN: no believable answer; the payment is marked and asked about soon.
+    (yet). OPEN: it can be paid still. UNKNOWN: no believable answer, or its money is being taken just now; the payment is
+    marked and asked about soon.
     """
-    adapter = get_channel(payment.channel)
-    report = adapter.close(payment.number)
-    settle_payment(report, channel=payment.channel, source=Source.RESPONSE)
-    if report.outcome is Outcome.UNKNOWN:
+    report = get_channel(payment.channel).close(attempt_of(payment))
+    settled = settle_payment(report, channel=payment.channel, source=Source.RESPONSE)
+    if report.outcome is Outcome.UNKNOWN or settled is Settled.UNDECIDED:
         mark_unsure(payment)
         hasten(QUERY_PAYMENT, payment.number, in_s=SOON_S)
+        return Outcome.UNKNOWN
     return report.outcome
 
 

@@ -14,10 +14,18 @@ from django.conf import settings
 from django.db.models import Sum
 from django.db.models.functions import Now
 
+from payments.attempts import refund_request_of
 from payments.cases import close_cases, open_case
-from payments.channels.base import Impossible, Outcome, RefundReport, RefundRequest, Refused, Unreachable
-from payments.channels.registry import get_channel
-from payments.errors import OverRefund, OwnApproval, PaymentNotFound, RefundIsDecided, RefundNotFound
+from payments.channels.base import Impossible, Outcome, RefundReport, Refused, Unreachable
+from payments.channels.registry import can_refund, get_channel
+from payments.errors import (
+    NotRefundable,
+    OverRefund,
+    OwnApproval,
+    PaymentNotFound,
+    RefundIsDecided,
+    RefundNotFound,
+)
 from payments.models import Case, Payment, Receipt, Refund
 from payments.moves import (
     SEND_REFUND,
@@ -28,8 +36,9 @@ from payments.moves import (
     open_refund,
     start_refund,
 )
-from payments.settling import Settled, give_back, settle_refund
-from payments.statuses import RESERVING, ReceiptClass, RefundStatus
+from payments.returning import settle_refund
+from payments.settling import give_back
+from payments.statuses import RESERVING, ReceiptClass, RefundStatus, Settled
 from shop.alarms import Claim, is_latest, remove_alarms
 from shop.clock import WITH_NOW
 from shop.events import record
@@ -57,11 +66,13 @@ def ask_refund(
     """Promise to give `amount` minor units back of what was paid under `number`, ours or the channel's; once for each `key`.
 
     Above the limit of the settings a second person has to approve it; else it is on its way. Raises PaymentNotFound,
-    and OverRefund when less than that is left, or nothing was paid; with a key also KeyMismatch, InProgress.
+    OverRefund when less than that is left, or nothing was paid, and NotRefundable; with a key also KeyMismatch, InProgress.
     """
     receipt = _find_receipt(number)
     if receipt is None:
         raise OverRefund(number, left_minor=0)
+    if not can_refund(receipt.channel):
+        raise NotRefundable(receipt.channel)
     with stand_in_line(_line_of(receipt)):
         return _ask_refund(receipt, amount=amount, reason=reason, actor=actor, source=source, key=key)
 
@@ -165,7 +176,11 @@ def _lock_waiting(number: str) -> Refund:
 
 def send_by_alarm(claim: Claim) -> None:
     """One step of one refund: send it if nothing was sent, else ask the channel, and repeat what it does not know."""
-    refund = Refund.objects.select_related("receipt__order").annotate(**WITH_NOW).get(number=claim.subject)
+    refund = (
+        Refund.objects.select_related("receipt__order", "receipt__payment")
+        .annotate(**WITH_NOW)
+        .get(number=claim.subject)
+    )
     if refund.status != RefundStatus.REFUNDING:
         remove_alarms([SEND_REFUND], refund.number)
         return
@@ -207,16 +222,18 @@ def _settle(report: RefundReport, refund: Refund, claim: Claim | None) -> Settle
 
 
 def _ask(refund: Refund) -> RefundReport:
-    return get_channel(refund.channel).query_refund(refund.number)
+    return get_channel(refund.channel).query_refund(refund_request_of(refund))
 
 
 def _send(refund: Refund, *, was_sent: bool) -> RefundReport:
     # Marked before the call: whoever comes after a crash asks first.
-    Refund.objects.filter(pk=refund.pk, sent_at__isnull=True).update(sent_at=Now())
+    if refund.sent_at is None:
+        Refund.objects.filter(pk=refund.pk, sent_at__isnull=True).update(sent_at=Now())
+        refund.refresh_from_db(fields=["sent_at"])
     channel = get_channel(refund.channel)
     outcome = Outcome.UNKNOWN
     try:
-        return channel.refund(_request_of(refund, channel.name))
+        return channel.refund(refund_request_of(refund))
     except Unreachable as error:
         code = error.code
     except Refused as error:
@@ -224,17 +241,3 @@ def _send(refund: Refund, *, was_sent: bool) -> RefundReport:
         is_final = not (was_sent and isinstance(error, Impossible))
         outcome, code = Outcome.REFUSED if is_final else Outcome.UNKNOWN, error.code
     return RefundReport(outcome=outcome, number=refund.number, code=code)
-
-
-def _request_of(refund: Refund, channel: str) -> RefundRequest:
-    receipt = refund.receipt
-    return RefundRequest(
-        number=refund.number,
-        payment_number=receipt.number,
-        channel_number=receipt.channel_number,
-        amount_minor=refund.amount,
-        paid_minor=receipt.amount,
-        currency=receipt.currency,
-        reason=refund.reason,
-        notify_url=f"{settings.PUBLIC_URL}/notify/{channel}/",
-    )

@@ -5,32 +5,27 @@ all. Nothing here calls a channel.
 """
 
 from datetime import timedelta
-from enum import StrEnum
 from typing import Any
 
 import structlog
 
 from orders.models import Order
-from orders.moves import LockedOrder, lock_order, mark_paid, mark_refunded, reopen_order, touch_order
+from orders.moves import LockedOrder, lock_order, mark_paid, reopen_order, touch_order
 from orders.statuses import PAID, CloseReason, OrderStatus
-from payments.cases import close_cases, open_case
-from payments.channels.base import Outcome, PaymentReport, RefundReport
-from payments.errors import OverRefund, RefundNotFound
+from payments.cases import close_cases, has_open_mismatch, open_case
+from payments.channels.base import Outcome, PaymentReport
+from payments.channels.registry import can_refund
 from payments.models import Case, Payment, Receipt, Refund
 from payments.moves import (
+    ask_capture,
     end_doubt,
-    find_receipt,
-    kept_minor,
     lock_payment,
-    lock_receipt,
-    lock_refund,
     move_payment,
-    move_refund,
     open_refund,
-    record_foreign_refund,
     refundable_minor,
 )
-from payments.statuses import PAYMENT_DEEDS, REFUND_ENDS, Deed, PaymentStatus, ReceiptClass, RefundStatus
+from payments.returning import make_room
+from payments.statuses import PAYMENT_DEEDS, Deed, PaymentStatus, ReceiptClass, Settled
 from shop.alarms import send_message, set_alarm
 from shop.events import Change, record
 from shop.models import Source
@@ -50,15 +45,6 @@ FOLLOW_UP_S = 5
 REOPEN_WITHIN = timedelta(hours=24)
 
 
-class Settled(StrEnum):
-    """What became of one piece of news."""
-
-    MOVED = "moved"
-    REPEATED = "repeated"  # known already
-    STALE = "stale"  # says nothing new
-    REVIEW = "review"  # a case was opened
-
-
 @transactional
 def settle_payment(report: PaymentReport, *, channel: str, source: Source, actor: str = "") -> Settled:
     """Settle one payment by what its `channel` said. `report.amount_minor` as reported.
@@ -67,21 +53,45 @@ def settle_payment(report: PaymentReport, *, channel: str, source: Source, actor
     errors. Raises PaymentNotFound.
     """
     order, payment = lock_payment(report.number, channel=channel)
+    if report.needs_person:
+        open_case(Case.Kind.IRREGULAR, payment.number, order=order, evidence=_evidence(report, source))
     deed = PAYMENT_DEEDS[PaymentStatus(payment.status), report.outcome]
+    if deed is Deed.CAPTURE:
+        return _begin_capture(order, payment)
     if deed in (Deed.PAY, Deed.REPEAT):
         return _take_money(order, payment, report, source=source, actor=actor)
     if deed is Deed.KEEP:
         _end_doubt(order, payment, report)
         return Settled.STALE
+    if deed is Deed.CLOSE and payment.capture_asked_at is not None:
+        return Settled.UNDECIDED
     return _end(order, payment, report, deed, source=source, actor=actor)
 
 
+def is_awaited(order: LockedOrder, payment: Payment) -> bool:
+    """Whether the locked order still waits for the money of this locked attempt, and for no other's."""
+    is_wanted = order.status == OrderStatus.UNPAID and payment.status == PaymentStatus.PAYING
+    return is_wanted and payment.superseded_at is None
+
+
+def _begin_capture(order: LockedOrder, payment: Payment) -> Settled:
+    if payment.capture_asked_at is not None or not is_awaited(order, payment) or has_open_mismatch(order):
+        return Settled.STALE
+    ask_capture(order, payment)
+    return Settled.CAPTURE
+
+
 @transactional
-def expire_payment(number: str, *, channel: str, source: Source) -> Settled:
-    """End an attempt that its channel, asked after `dead_at`, does not know as paid. Opens no case."""
-    order, payment = lock_payment(number, channel=channel)
+def expire_payment(asked: Payment, *, source: Source) -> Settled:
+    """End an attempt that its channel, asked after `dead_at` about it as it was read then, does not know as paid.
+
+    Opens no case.
+    """
+    order, payment = lock_payment(asked.number, channel=asked.channel)
     if payment.status != PaymentStatus.PAYING or order.now <= payment.dead_at:
         return Settled.STALE
+    if payment.captures != asked.captures:
+        return Settled.STALE  # the shopper has agreed meanwhile, and the money is being taken
     _answer_cases(order, payment)
     record([move_payment(payment, PaymentStatus.CLOSED, source=source, note={"expired": True})])
     touch_order(order)
@@ -100,128 +110,6 @@ def settle_unmatched(report: PaymentReport, *, channel: str, source: Source) -> 
         return Settled.REPEATED
     open_case(Case.Kind.UNMATCHED, receipt.channel_number, order=None, evidence=_evidence(report, source))
     return Settled.REVIEW
-
-
-@transactional
-def settle_refund(report: RefundReport, *, channel: str, source: Source) -> Settled:
-    """Settle one refund by what its `channel` said. Raises RefundNotFound for a number that is not ours."""
-    order, refund = lock_refund(report.number, channel=channel)
-    if _contradicts(refund, report):
-        evidence = {"status": refund.status, "amount": refund.amount} | _refund_evidence(report)
-        open_case(Case.Kind.DISAGREES, refund.number, order=order, evidence=evidence)
-        return Settled.REVIEW
-    if refund.status != RefundStatus.REFUNDING:
-        return Settled.REPEATED
-    if report.needs_person:
-        open_case(Case.Kind.REFUND, refund.number, order=order, evidence={"code": report.code})
-        return Settled.REVIEW
-    end = REFUND_ENDS.get(report.outcome)
-    if end is None:
-        return Settled.STALE
-    columns = {"channel_number": report.channel_number} if report.channel_number else {}
-    changes = [move_refund(refund, end, source=source, note={"code": report.code}, **columns)]
-    if end is RefundStatus.FAILED:
-        open_case(Case.Kind.REFUND, refund.number, order=order, evidence={"code": report.code})
-    else:
-        close_cases(Case.Kind.REFUND, refund.number, resolution="the money arrived")
-    record(changes + _recompute(order, refund.receipt, source=source))
-    return Settled.MOVED
-
-
-@transactional
-def settle_foreign_refund(report: RefundReport, *, channel: str, source: Source) -> Settled:
-    """Take a success of a refund that is not ours: somebody made it in the channel's console. Opens a case.
-
-    STALE while a refund of ours that is on its way has the amount: the channel will refuse one of the two, and then this
-    can be told again. Raises RefundNotFound when it is not of money that we know.
-    """
-    # A number that was paid twice has two trades, of which one is meant.
-    which = (
-        {"channel_number": report.trade_number} if report.trade_number else {"number": report.payment_number}
-    )
-    found = find_receipt(channel=channel, **which)
-    if found is None or not report.amount_minor:
-        raise RefundNotFound(report.number)
-    order, receipt = lock_receipt(found.pk)
-    if Refund.objects.filter(channel=channel, number=report.number).exists():
-        return Settled.REPEATED
-    evidence = _refund_evidence(report)
-    why = "the money went back in the channel's console"
-    changes = _make_room(receipt, report.amount_minor, source=source, why=why)
-    try:
-        refund = record_foreign_refund(
-            receipt,
-            number=report.number,
-            channel_number=report.channel_number,
-            amount=report.amount_minor,
-            source=source,
-        )
-    except OverRefund as error:
-        evidence["left"] = error.left_minor
-        open_case(Case.Kind.DISAGREES, report.number, order=order, evidence=evidence)
-        return Settled.STALE
-    close_cases(Case.Kind.DISAGREES, refund.number, resolution="it has been written down")
-    open_case(Case.Kind.CONSOLE_REFUND, refund.number, order=order, evidence=evidence)
-    record(changes + _recompute(order, receipt, source=source))
-    return Settled.REVIEW
-
-
-def _make_room(receipt: Receipt, amount: int, *, source: Source, why: str) -> list[Change]:
-    """What only waits for approval gives way, where that is enough to have `amount` free; else nothing changes."""
-    waiting = receipt.refunds.filter(status=RefundStatus.PENDING_APPROVAL).order_by("-pk")
-    pending = list(waiting.select_for_update())
-    free = refundable_minor(receipt)
-    if free + sum(refund.amount for refund in pending) < amount:
-        return []
-    changes: list[Change] = []
-    while free < amount:
-        refund = pending.pop(0)
-        free += refund.amount
-        changes.append(move_refund(refund, RefundStatus.REJECTED, source=source, note={"rejected": why}))
-        close_cases(Case.Kind.APPROVAL, refund.number, resolution=why)
-    return changes
-
-
-def _recompute(order: LockedOrder | None, receipt: Receipt, *, source: Source) -> list[Change]:
-    """What the end of a refund means for its receipt's order and for what people were asked about the receipt."""
-    changes: list[Change] = []
-    if kept_minor(receipt) == 0:
-        _answer_refund_cases(receipt)
-        if order is not None and receipt.receipt_class == ReceiptClass.SETTLED:
-            changes.append(mark_refunded(order, source=source))
-        elif receipt.receipt_class == ReceiptClass.MISMATCH:
-            changes += _end_attempt(receipt, source=source)
-    if order is not None:
-        touch_order(order)
-    return changes
-
-
-def _end_attempt(receipt: Receipt, *, source: Source) -> list[Change]:
-    """Money of a wrong amount went back: the attempt that took it has nothing to wait for any more."""
-    payment = Payment.objects.select_for_update().filter(receipts=receipt).first()
-    if payment is None or payment.status != PaymentStatus.PAYING:
-        return []
-    return [move_payment(payment, PaymentStatus.CLOSED, source=source, note={"mismatch": "went back"})]
-
-
-def _answer_refund_cases(receipt: Receipt) -> None:
-    """All of it went back: nobody has to decide about it any more."""
-    for kind in (Case.Kind.MISMATCH, Case.Kind.UNMATCHED):
-        close_cases(kind, receipt.channel_number, resolution="it went back in full")
-    for number in receipt.refunds.values_list("number", flat=True):
-        close_cases(Case.Kind.REFUND, number, resolution="the money went back in full")
-
-
-def _contradicts(refund: Refund, report: RefundReport) -> bool:
-    """Whether the channel's word does not fit ours: money that went back after all, of another amount or payment."""
-    if report.outcome is not Outcome.SUCCEEDED:
-        return False
-    return (
-        refund.status in (RefundStatus.PENDING_APPROVAL, RefundStatus.FAILED, RefundStatus.REJECTED)
-        or report.amount_minor not in (None, refund.amount)
-        or report.payment_number not in ("", refund.receipt.number)
-        or report.trade_number not in ("", refund.receipt.channel_number)
-    )
 
 
 @transactional
@@ -275,7 +163,7 @@ def _take_money(
         if payment.status != PaymentStatus.PAID:
             columns: dict[str, Any] = {"channel_number": report.channel_number, "is_unsure": False}
             changes.append(move_payment(payment, PaymentStatus.PAID, source=source, actor=actor, **columns))
-        moved = None if is_going_back else _pay_order(order, source=source, actor=actor)
+        moved = None if is_going_back else _pay_order(order, payment, source=source, actor=actor)
         if moved is None:
             is_late = order.status == OrderStatus.CLOSED
             receipt.receipt_class = ReceiptClass.LATE if is_late else ReceiptClass.SURPLUS
@@ -296,7 +184,7 @@ def _take_money(
 
 def _is_going_back(known: Receipt, *, source: Source) -> bool:
     """A person may have begun to send back what nobody knew a payment for: then it pays no order."""
-    record(_make_room(known, known.amount, source=source, why="its payment appeared"))
+    record(make_room(known, known.amount, source=source, why="its payment appeared"))
     return refundable_minor(known) < known.amount
 
 
@@ -312,19 +200,19 @@ def _compare(
     return Settled.REVIEW
 
 
-def _pay_order(order: LockedOrder, *, source: Source, actor: str) -> Change | None:
+def _pay_order(order: LockedOrder, payment: Payment, *, source: Source, actor: str) -> Change | None:
     """The order's own move when this money pays it; None when it is surplus or late."""
     if order.status == OrderStatus.UNPAID:
         return mark_paid(order, source=source, actor=actor)
-    if order.status == OrderStatus.CLOSED and _may_reopen(order):
+    if order.status == OrderStatus.CLOSED and _may_reopen(order, payment):
         return reopen_order(order, source=source, actor=actor)
     return None
 
 
-def _may_reopen(order: LockedOrder) -> bool:
+def _may_reopen(order: LockedOrder, payment: Payment) -> bool:
     if order.close_reason != CloseReason.EXPIRED or order.closed_at is None:
         return False
-    if order.now - order.closed_at >= REOPEN_WITHIN:
+    if order.now - order.closed_at >= REOPEN_WITHIN and order.now > payment.dead_at:
         return False
     # Whoever ordered and paid the same again meanwhile wants it once.
     newer = Order.objects.filter(content_hash=order.content_hash, created_at__gt=order.created_at)
@@ -347,7 +235,10 @@ def give_back(receipt: Receipt) -> None:
     """Surplus and late money goes back, whatever of it does not yet. Its order must be locked."""
     reason = "paid twice" if receipt.receipt_class == ReceiptClass.SURPLUS else "paid after the order closed"
     left = refundable_minor(receipt)
-    if left:
+    if left and not can_refund(receipt.channel):
+        evidence = {"amount": left, "currency": receipt.currency, "why": reason}
+        open_case(Case.Kind.PAYOUT, receipt.channel_number, order=receipt.order, evidence=evidence)
+    elif left:
         open_refund(receipt, kind=Refund.Kind.AUTOMATIC, amount=left, reason=reason, source=Source.SYSTEM)
 
 
@@ -382,15 +273,6 @@ def _facts(report: PaymentReport, source: Source) -> dict[str, Any]:
         "currency": report.currency,
         "source": source,
         "paid_at": report.paid_at,
-    }
-
-
-def _refund_evidence(report: RefundReport) -> dict[str, Any]:
-    return {
-        "reported_amount": report.amount_minor,
-        "reported_payment": report.payment_number,
-        "channel_number": report.channel_number,
-        "code": report.code,
     }
 
 

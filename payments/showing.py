@@ -136,7 +136,7 @@ def _situation(order: Order, payment: Payment | None, returning: Refund | None, 
 
 
 def _live_situation(payment: Payment, now: datetime) -> Situation:
-    if payment.is_unsure:
+    if payment.is_unsure or payment.capture_asked_at is not None:
         return Situation.CONFIRMING
     if payment.action is None:
         return Situation.STARTING

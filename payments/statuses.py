@@ -46,6 +46,18 @@ class Deed(StrEnum):
     REPEAT = "repeat"  # paid already: look whether it is the same trade
     CLOSE = "close"
     FAIL = "fail"
+    CAPTURE = "capture"  # the shopper agreed: ours to take the money, if the order still waits for it
+
+
+class Settled(StrEnum):
+    """What became of one piece of news."""
+
+    MOVED = "moved"
+    REPEATED = "repeated"  # known already
+    STALE = "stale"  # says nothing new
+    CAPTURE = "capture"  # the shopper agreed: the caller takes the money, see `capturing`
+    UNDECIDED = "undecided"  # our own promise not to take the money came too late: it is being taken
+    REVIEW = "review"  # a case was opened
 
 
 # CLOSED comes from the channel's word, or from `expired`: verified as unpaid after `dead_at` (see `querying`).
@@ -60,7 +72,7 @@ PAYMENT_MOVES: dict[PaymentStatus, frozenset[PaymentStatus]] = {
 
 PAYMENT_DEEDS: dict[tuple[PaymentStatus, Outcome], Deed] = {
     (PaymentStatus.PAYING, Outcome.SUCCEEDED): Deed.PAY,
-    (PaymentStatus.PAYING, Outcome.APPROVED): Deed.KEEP,
+    (PaymentStatus.PAYING, Outcome.APPROVED): Deed.CAPTURE,
     (PaymentStatus.PAYING, Outcome.OPEN): Deed.KEEP,
     (PaymentStatus.PAYING, Outcome.CLOSED): Deed.CLOSE,
     (PaymentStatus.PAYING, Outcome.REFUSED): Deed.FAIL,

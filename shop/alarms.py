@@ -14,7 +14,8 @@ from typing import Any
 import structlog
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
-from django.db.models.functions import Coalesce, Greatest, Now
+from django.db.models import F
+from django.db.models.functions import Coalesce, Greatest, Least, Now
 from django.utils import timezone
 from django.utils.module_loading import import_string
 from django_q.brokers.orm import ORM
@@ -113,6 +114,12 @@ def is_latest(claim: Claim) -> bool:
 def postpone(kind: str, subject: str, *, by_s: int) -> None:
     """Look again `by_s` seconds from now at the earliest, whatever the schedule says."""
     Alarm.objects.filter(kind=kind, subject=subject).update(due_at=Now() + timedelta(seconds=by_s))
+
+
+def slow_down(kind: str, subject: str, *, to_s: int) -> None:
+    """Look again `to_s` seconds from now at the earliest, or at the last moment if that is sooner."""
+    later = Coalesce(Least(Now() + timedelta(seconds=to_s), F("last_at")), Now() + timedelta(seconds=to_s))
+    Alarm.objects.filter(kind=kind, subject=subject, due_at__lt=later).update(due_at=later)
 
 
 def hasten(kind: str, subject: str, *, in_s: float = 0) -> None:

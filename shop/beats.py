@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import F
+from django.db.models import F, Min, Q
 from django.db.models.functions import Now
 
 from shop.models import Heartbeat
@@ -45,6 +45,12 @@ def silent_for(name: str) -> timedelta | None:
         .values_list("silence", flat=True)
     )
     return found.first()
+
+
+def shortest_silence(kind: str) -> timedelta | None:
+    """The silence of the guardian of a kind that was heard last; None when none was ever heard."""
+    heard = Heartbeat.objects.filter(Q(name=kind) | Q(name__startswith=f"{kind} "))
+    return heard.aggregate(silence=Min(Now() - F("at")))["silence"]
 
 
 def forget_old() -> None:

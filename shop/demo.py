@@ -165,7 +165,7 @@ def supervise(out: TextIO, variables: dict[str, str], *, port: int, sandbox_port
     for name, args in (
         ("web", [sys.executable, "-m", *uvicorn, "--lifespan", "off", "--no-access-log"]),
         ("watch", _manage("watch")),
-        ("sandbox", _sandbox_command(sandbox_port)),
+        ("sandbox", [*_sandbox_command(sandbox_port), "--shop-url", f"http://127.0.0.1:{port}"]),
     ):
         supervisor.add(name, args, env=environment, cwd=settings.BASE_DIR)
     greeted = False

@@ -3,6 +3,7 @@
 Reading only. What is missing in production is named in one clear sentence and stops the start.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -48,8 +49,10 @@ def required(env: Env, name: str, *, debug: bool, default: str, what: str) -> st
     raise ImproperlyConfigured(f"{name} is not set: {what}.")
 
 
-def channel_settings(env: Env, name: str, keys: tuple[str, ...]) -> dict[str, str] | None:
-    """The variables `NAME_KEY` of one channel, or None when the channel is not configured at all.
+def channel_settings(
+    env: Env, name: str, keys: tuple[str, ...], options: Mapping[str, str]
+) -> dict[str, str] | None:
+    """The variables `NAME_KEY` of one channel, or None when the channel is not configured at all; `options` by default.
 
     Raises ImproperlyConfigured when only some of them are set or a key file is not there.
     """
@@ -64,4 +67,4 @@ def channel_settings(env: Env, name: str, keys: tuple[str, ...]) -> dict[str, st
         for path in value.split(",") if key.endswith("_FILE") else ():
             if not Path(path.strip()).is_file():
                 raise ImproperlyConfigured(f"{name}_{key} names {path.strip()}, which is not a file.")
-    return found
+    return found | {key: env.str(f"{name}_{key}", usual) for key, usual in options.items()}

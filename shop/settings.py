@@ -16,6 +16,8 @@ DATA_DIR = data_dir(env)
 SECRET_KEY = required(
     env, "SECRET_KEY", debug=DEBUG, default="only-for-debug-" + "0" * 40, what="set a long random text"
 )
+# Earlier keys, so that what they sealed can be read while the key is changed.
+SECRET_KEY_FALLBACKS: list[str] = env.list("SECRET_KEY_FALLBACKS", [])
 PUBLIC_URL = required(
     env, "PUBLIC_URL", debug=DEBUG, default="http://127.0.0.1:8000", what="set the shop's https address"
 ).rstrip("/")
@@ -167,17 +169,45 @@ CONFIRMING_LIMIT_S = env.int("CONFIRMING_LIMIT_S", 60)
 REFUND_APPROVAL_ABOVE = env.int("REFUND_APPROVAL_ABOVE", 100_000)
 # Callbacks are kept as they came for so long; receipts, refunds and events for ever.
 CALLBACKS_KEPT_DAYS = env.int("CALLBACKS_KEPT_DAYS", 180)
-WECHAT_KEYS = (
-    "BASE_URL",
-    "MCHID",
-    "APPID",
-    "MERCHANT_SERIAL",
-    "MERCHANT_KEY_FILE",
-    "APIV3_KEY",
-    "PLATFORM_KEY_ID",
-    "PLATFORM_KEY_FILE",
-)
-CHANNELS: dict[str, dict[str, str] | None] = {"wechat": channel_settings(env, "WECHAT", WECHAT_KEYS)}
+# The variables of each channel, CHANNEL_NAME; a channel with none of them is not offered. Files may be two with a comma
+# between where they hold keys of the channel, while those are changed.
+CHANNEL_KEYS = {
+    "wechat": (
+        "BASE_URL",
+        "MCHID",
+        "APPID",
+        "MERCHANT_SERIAL",
+        "MERCHANT_KEY_FILE",
+        "APIV3_KEY",
+        "PLATFORM_KEY_ID",
+        "PLATFORM_KEY_FILE",
+    ),
+    "alipay": ("GATEWAY_URL", "APP_ID", "SELLER_ID", "APP_KEY_FILE", "ALIPAY_KEY_FILE"),
+    "unionpay": (
+        "BASE_URL",
+        "STATEMENT_URL",
+        "MER_ID",
+        "KEY_FILE",
+        "CERT_FILE",
+        "ROOT_CERT_FILE",
+        "MIDDLE_CERT_FILE",
+    ),
+    "paypal": ("BASE_URL", "CLIENT_ID", "CLIENT_SECRET", "MERCHANT_ID", "WEBHOOK_ID"),
+    "boleto": ("BASE_URL", "SECRET_KEY", "WEBHOOK_SECRET"),
+}
+# Variables that have a usual value.
+CHANNEL_OPTIONS = {
+    # Nothing is done with it: when it is there, the checks see whether key, certificate and serial belong together.
+    "wechat": {"MERCHANT_CERT_FILE": ""},
+    "unionpay": {"SIGNER": "中国银联股份有限公司"},
+    # How a webhook is verified: with the certificate that it names, or by asking PayPal ("postback").
+    "paypal": {"VERIFY_WEBHOOKS": "certificate"},
+    "boleto": {"EXPIRES_AFTER_DAYS": "3"},
+}
+CHANNELS: dict[str, dict[str, str] | None] = {
+    name: channel_settings(env, name.upper(), keys, CHANNEL_OPTIONS.get(name, {}))
+    for name, keys in CHANNEL_KEYS.items()
+}
 
 # ---- Mail -------------------------------------------------------------------------------------------------------
 EMAIL_HOST = env.str("EMAIL_HOST", "")

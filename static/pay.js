@@ -5,6 +5,7 @@
 const SLOW = 20; // seconds that one question may wait for news
 const MOST = 30; // seconds between two tries when the shop cannot be reached
 const THANKS = 2000; // milliseconds to see that it is paid
+const UNITS = [["day", 86400, 172800], ["hour", 3600, 7200], ["minute", 60, 120], ["second", 1, 0]]; // seconds; from when
 
 const live = () => document.getElementById("live");
 const page = () => live().dataset.page ?? location.href;
@@ -27,9 +28,9 @@ function showClock() {
   const shown = document.querySelector("[data-left]");
   if (!shown) return;
   const left = Math.max(0, Math.ceil((endsAt - performance.now()) / 1000));
-  const [count, unit] = left < 120 ? [left, "second"] : [Math.ceil(left / 60), "minute"];
+  const [unit, size] = UNITS.find(([, , from]) => left >= from);
   const words = new Intl.NumberFormat(document.documentElement.lang, { style: "unit", unit, unitDisplay: "long" });
-  shown.textContent = words.format(count);
+  shown.textContent = words.format(Math.ceil(left / size));
   document.querySelector("progress").value = left;
   if (left) return;
   delete shown.dataset.left; // ask once
@@ -47,8 +48,10 @@ function exchange(fresh) {
   for (const part of document.querySelectorAll("[data-part]")) {
     const other = fresh.querySelector(`[data-part="${part.dataset.part}"]`);
     if (!other || (other.dataset.state ?? other.innerHTML) === (part.dataset.state ?? part.innerHTML)) continue;
+    const typed = [...part.querySelectorAll("input:not([type=hidden]):not([readonly]), select")];
     part.className = other.className;
     part.innerHTML = other.innerHTML;
+    for (const { id, value } of typed) if (document.getElementById(id)) document.getElementById(id).value = value;
     if (other.dataset.state) part.dataset.state = other.dataset.state;
   }
 }
@@ -58,7 +61,8 @@ async function readAgain() {
   if (answer.status >= 500) throw new Error("busy");
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   const now = fresh.getElementById("live");
-  if (!now) return location.replace(page());
+  // A form that leads out of the shop is allowed only where the page has come with it.
+  if (!now || (now.dataset.leads && !live().dataset.leads)) return location.replace(page());
   const before = live().dataset.situation;
   Object.assign(live().dataset, now.dataset);
   document.title = fresh.title;

@@ -42,15 +42,31 @@ def shared_sandbox(tmp_path_factory: pytest.TempPathFactory, key_dir: Path) -> I
     assert sandbox.stop() == 0
 
 
+def channel_variables(sandbox: SandboxProcess, channel: str) -> dict[str, str]:
+    """What points the channel's adapter at the sandbox."""
+    usual = dict(shop_settings.CHANNEL_OPTIONS.get(channel, {}))
+    prefix = f"{channel.upper()}_"
+    return usual | {
+        name.removeprefix(prefix): value for name, value in sandbox.env.items() if name.startswith(prefix)
+    }
+
+
 @pytest.fixture
 def sandbox(
     shared_sandbox: SandboxProcess, live_server: LiveServer, settings: Any
 ) -> Iterator[SandboxProcess]:
     """The worker's sandbox without faults; our WeChat channel talks to it, and it notifies our live server."""
-    variables = {key: shared_sandbox.env[f"WECHAT_{key}"] for key in settings.WECHAT_KEYS}
-    settings.CHANNELS = {"wechat": variables}
+    settings.CHANNELS = {"wechat": channel_variables(shared_sandbox, "wechat")}
     settings.PUBLIC_URL = live_server.url
     settings.SANDBOX_URL = shared_sandbox.url
     yield shared_sandbox
     shared_sandbox.end_notifications()  # none may reach the database of the next test
     shared_sandbox.clear_faults()
+
+
+@pytest.fixture
+def every_channel(sandbox: SandboxProcess, live_server: LiveServer, settings: Any) -> SandboxProcess:
+    """The worker's sandbox with all five channels of ours talking to it."""
+    settings.CHANNELS = {name: channel_variables(sandbox, name) for name in settings.CHANNEL_KEYS}
+    sandbox.set_webhooks(**{name: f"{live_server.url}/notify/{name}/" for name in ("paypal", "boleto")})
+    return sandbox

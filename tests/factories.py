@@ -1,6 +1,6 @@
 """Making the rows that tests start from, always through the product's own rooms."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -11,6 +11,7 @@ from django.db import connection, transaction
 from orders.models import Order, Product
 from orders.moves import lock_order
 from orders.placing import Contact, Item, place_order
+from payments.attempts import new_request
 from payments.channels.base import DEAD_MARGIN, Outcome, PaymentReport
 from payments.models import Payment
 from payments.moves import start_payment, store_action
@@ -45,6 +46,17 @@ class ContactFactory(factory.Factory[Contact]):
 
 
 ANNA = ContactFactory.create()
+# What somebody who pays a boleto tells about herself; the tax number is the one for tests.
+MARIA = {
+    "tax_id": "000.000.000-00",
+    "address": {
+        "line1": "Rua A 1",
+        "city": "São Paulo",
+        "state": "SP",
+        "postal_code": "01001-000",
+        "country": "BR",
+    },
+}
 
 
 def make_product(sku: str = "tea", **fields: Any) -> Product:
@@ -57,25 +69,31 @@ def make_order(*, quantity: int = 1, **product: Any) -> Order:
     return place_order([Item(make_product(**product).sku, quantity)], ANNA, again=True)
 
 
-def make_payment(order: Order, *, lives_s: float = 1800, scene: str = "qr") -> Payment:
-    """A PAYING payment with a QR, as applying leaves it, without any channel."""
+def make_payment(
+    order: Order,
+    *,
+    lives_s: float = 1800,
+    channel: str = "wechat",
+    scene: str = "qr",
+    action: Mapping[str, Any] | None = None,
+) -> Payment:
+    """A PAYING payment with a QR or another `action`, as applying leaves it, without any channel."""
     with transaction.atomic():
         locked = lock_order(order.number)
         expires_at = locked.now + timedelta(seconds=lives_s)
         payment = Payment(
-            channel="wechat",
+            channel=channel,
             scene=scene,
             amount=order.amount,
             currency=order.currency,
-            request={},
+            request=new_request(channel=channel, description=order.number, order_number=order.number),
             expires_at=expires_at,
             dead_at=expires_at + DEAD_MARGIN,
         )
         start_payment(locked, payment)
         payment = Payment.objects.select_related("order").get(number=payment.number)
-        store_action(
-            locked, payment, {"type": "qr", "content": f"weixin://wxpay/bizpayurl?pr={payment.number}"}
-        )
+        code = {"type": "qr", "content": f"weixin://wxpay/bizpayurl?pr={payment.number}"}
+        store_action(locked, payment, action or code)
     payment.refresh_from_db()
     return payment
 

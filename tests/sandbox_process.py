@@ -42,6 +42,14 @@ class SandboxProcess:
         """Pay as the shopper would; forced: although closed, expired or paid. Returns the number's trades."""
         return self._deed(channel, number, "pay", "trades", {"force": force})
 
+    def scan(self, number: str, *, channel: str = "wechat") -> list[dict[str, Any]]:
+        """Scan the code or open the link as the shopper would. Returns the number's trades."""
+        return self._deed(channel, number, "scan", "trades", {})
+
+    def set_webhooks(self, **urls: str) -> None:
+        """Where each of these channels sends what no request names an address for."""
+        self._control("PUT", "/webhooks", json=urls)
+
     def decline(self, number: str, *, channel: str = "wechat") -> list[dict[str, Any]]:
         """Decline as the shopper would. Returns the number's trades."""
         return self._deed(channel, number, "decline", "trades", {})
@@ -113,12 +121,14 @@ def start_sandbox(
     notify_speed: float = 1,
     refund_delay: float = 0.2,
     key_dir: Path | None = None,
+    shop_url: str | None = None,
 ) -> SandboxProcess:
     """Start a gateway and wait until it listens. `port` None takes a free one; `key_dir` shares keys."""
     data_dir.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "payments.sandbox", f"--port={port or 0}", f"--data-dir={data_dir}"]
     command += [f"--notify-speed={notify_speed}", f"--refund-delay={refund_delay}"]
     command += [] if key_dir is None else [f"--key-dir={key_dir}"]
+    command += [] if shop_url is None else [f"--shop-url={shop_url}"]
     with (data_dir / "sandbox.log").open("a") as log:
         process = subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=log, text=True)
     return SandboxProcess(process, _read_address(process, data_dir), data_dir)

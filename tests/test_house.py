@@ -12,12 +12,14 @@ FLOORS = ["shop", "orders", "payments", "shop.checkout"]  # from the ground up: 
 STEPS = [
     ["statuses", "errors"],
     ["models", "channels"],
-    ["moves", "cases"],
+    ["moves", "cases", "attempts"],
+    ["returning"],
     ["settling"],
+    ["capturing"],
     ["querying", "showing", "mailing"],
     ["cached"],
     ["applying", "ending", "callbacks", "refunding", "following", "audit"],
-    ["scanner"],
+    ["scanner", "doctor"],
     ["api", "views", "admin", "tasks", "checks", "management"],
     ["urls", "notify_urls", "apps"],
 ]

@@ -19,7 +19,9 @@ with back as (
       join told_trade told using (channel, channel_number)
       left join back using (channel, channel_number)
       left join refunded on refunded.receipt_id = receipt.id
-     where receipt.receipt_class <> 'mismatch'  -- a person decides what becomes of it
+     where receipt.receipt_class <> 'mismatch'  -- a person decides what becomes of it, and sends back by hand what its
+       and not exists (select from payments_case payout  -- channel cannot
+                        where payout.kind = 'payout' and payout.subject = receipt.channel_number)
      group by receipt.order_id
 ), compared as (
     select placed.number, placed.status, kept.amount, kept.less, kept.more,

@@ -13,3 +13,6 @@ select receipt.channel_number,
   from payments_receipt receipt left join going on going.receipt_id = receipt.id
  where receipt.receipt_class in ('surplus', 'late')
    and coalesce(going.amount, 0) < receipt.amount and going.is_case is not true
+   and not exists (select from payments_case payout  -- its channel has no way back for money
+                    where payout.kind = 'payout' and payout.subject = receipt.channel_number
+                      and (payout.resolved_at is null or payout.owner_id is not null))

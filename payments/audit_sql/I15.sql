@@ -45,6 +45,7 @@ with balance as (
      where refund.status = 'REFUNDING' or refund.status = 'FAILED' and balance.gone < balance.amount
     union all select 'approval', number from payments_refund where status = 'PENDING_APPROVAL'
     union all select 'console_refund', number from payments_refund where kind = 'CONSOLE'
+    union all select 'payout', channel_number from balance where receipt_class in ('surplus', 'late')
     union all select 'unanswered', number from payments_payment where status = 'PAYING'
     union all select 'unanswered', number from orders_order where status = 'UNPAID'
     union all
@@ -52,7 +53,7 @@ with balance as (
       join shop_alarm alarm on alarm.kind = open_case.evidence ->> 'alarm' and alarm.subject = open_case.subject
      where open_case.kind = 'failing'
     -- What these ask stands in no other row: only a person can say that it is answered.
-    union all select kind, subject from open_case where kind in ('disagrees', 'no_alarm', 'mail')
+    union all select kind, subject from open_case where kind in ('disagrees', 'no_alarm', 'mail', 'irregular')
 )
 select undecided.subject, concat(what, ', but no case about it is open')
   from undecided

@@ -6,6 +6,9 @@ with unfinished (kind, subject, due_by) as (
                 else statement_timestamp() + %(day)s end
       from payments_payment where status = 'PAYING'
     union all
+    select 'capture_payment', number, statement_timestamp() + %(capture_payment_gap)s
+      from payments_payment where status = 'PAYING' and capture_asked_at is not null and superseded_at is null
+    union all
     select 'send_refund', number, statement_timestamp() + %(send_refund_gap)s
       from payments_refund where status = 'REFUNDING'
     union all

@@ -7,11 +7,11 @@ database or a money rule; keys, host, clock and the way out come through its con
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, BinaryIO, ClassVar
 
 
 class Scene(StrEnum):
@@ -91,26 +91,38 @@ class NotGenuine(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CreateRequest:
-    """Everything a create call carries. Stored before the call, so that a repeat sends the very same content."""
+class Attempt:
+    """One payment as its channel knows it: everything the create call carries, the same at every repeat, and what has
+    become of it since.
+
+    `started_at` is the moment of the intent, by the database's clock; some protocols name a trade by it. `payer` holds
+    what the channel asks for about the person: see `payer_fields`. `handle` is the channel's own name of the attempt, from
+    the answer to create; empty while that is missing. `capture_id` is the fixed id of the present capture.
+    """
 
     number: str
     scene: str
     amount_minor: int
     currency: str
     description: str
+    started_at: datetime
     expires_at: datetime
     notify_url: str
     return_url: str
     payer: Mapping[str, Any] = field(default_factory=dict)
+    handle: str = ""
+    capture_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Created:
-    """The channel took the payment. `action` is what the shopper does next, in the contract's shapes."""
+    """The channel took the payment. `action` is what the shopper does next, in the contract's shapes.
+
+    `handle` is the channel's own name of the attempt, where it needs one to be asked about it.
+    """
 
     action: dict[str, Any]
-    channel_number: str = ""
+    handle: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +130,8 @@ class PaymentReport:
     """What a channel says about one payment: by answer, callback, query or statement.
 
     `amount_minor`, `currency` and `paid_at` are as reported and present when `outcome` is SUCCEEDED. `number` is the
-    payment's as the channel names it; `code` is the channel's own status word, kept for people.
+    payment's as the channel names it; `code` is the channel's own status word, kept for people. `needs_person` marks what
+    the channel itself calls irregular: a success with a flaw, money that it has taken back.
     """
 
     outcome: Outcome
@@ -128,11 +141,17 @@ class PaymentReport:
     currency: str = ""
     paid_at: datetime | None = None
     code: str = ""
+    needs_person: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefundRequest:
-    """Everything a refund call carries. `number` is the refund's own; `paid_minor` is the whole paid amount."""
+    """Everything a refund call carries. `number` is the refund's own; `paid_minor` is the whole paid amount.
+
+    `payment_number` and `channel_number` name the trade that it is a part of, `scene` the way in which that was paid.
+    `started_at` is the moment before the first call; some protocols name a refund by it. `handle` is the channel's own
+    number of the refund; empty while no answer has told it.
+    """
 
     number: str
     payment_number: str
@@ -142,6 +161,9 @@ class RefundRequest:
     currency: str
     reason: str
     notify_url: str
+    scene: str
+    started_at: datetime
+    handle: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,49 +230,150 @@ class CallbackReply:
     content_type: str = "application/json"
 
 
+# ---- statements -------------------------------------------------------------------------------------------------
+
+
+class NotReady(ChannelError):
+    """The statement of this day is not there yet, or the channel has none because nothing happened: ask again later."""
+
+
+class BadStatement(ValueError):
+    """A statement that is damaged, of another merchant or not as documented. The message names line and field."""
+
+
+class LineKind(StrEnum):
+    PAYMENT = "payment"
+    REFUND = "refund"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatementLine:
+    """One trade or refund in a channel's books. Amounts are minor units; `amount_minor` is positive for both kinds.
+
+    `number` is ours as the channel names it, the refund's own for a refund, whose payment `payment_number` and
+    `trade_number` name where the channel says it. `fee_minor` is what the channel kept; below 0, what it gave back.
+    """
+
+    kind: LineKind
+    number: str
+    channel_number: str
+    amount_minor: int
+    currency: str
+    fee_minor: int = 0
+    payment_number: str = ""
+    trade_number: str = ""
+    at: datetime | None = None
+    code: str = ""
+
+
+# ---- the channel ------------------------------------------------------------------------------------------------
+
+
+class BadPayer(ValueError):
+    """What the shopper told about themselves is missing or cannot be. `field` is the path of the first such thing."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The smallest and the largest amount that a channel takes at once, in minor units."""
+
+    least: int
+    most: int
+
+
 class Channel(ABC):
     """One payment provider. Subclasses translate; they keep no state about any payment."""
 
     name: ClassVar[str]
     title: ClassVar[str]
-    currencies: ClassVar[frozenset[str]]
+    # What is taken, by currency.
+    limits: ClassVar[Mapping[str, Limits]]
     repeat: ClassVar[Repeat]
+    # For so long the channel answers a repeated create under one number with the same payment.
+    repeats_for: ClassVar[timedelta] = timedelta(days=7)
+    # The longest that the action of one attempt can be used.
+    action_life: ClassVar[timedelta] = timedelta(hours=2)
     can_close: ClassVar[bool] = True
     # Money that a channel cannot give back must not come twice: its undecided attempt is never superseded.
     can_refund: ClassVar[bool] = True
+    has_statement: ClassVar[bool] = True
+    # The shopper's consent moves no money: we capture. Until then an attempt is closed by never capturing it.
+    needs_capture: ClassVar[bool] = False
     confirms_callbacks_by_query: ClassVar[bool] = False
+    # Seconds between two queries at least, where the usual schedule (10, 20, 30 s, then n² minutes) would ask more often.
+    query_every_s: ClassVar[int] = 0
+    # What the shopper must tell us: paths like "address.city".
+    payer_fields: ClassVar[tuple[str, ...]] = ()
+    # What of the payer is handed on, and kept encrypted until the attempt is final: of name, email, ip, tax_id, address.
+    payer_keys: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def currencies(self) -> frozenset[str]:
+        """The currencies that it takes."""
+        return frozenset(self.limits)
+
+    @classmethod
+    @abstractmethod
+    def from_settings(cls, settings: Mapping[str, str]) -> Channel:
+        """Build it from the settings of its variables, all of them there. Raises BadKey for a key that cannot be used."""
 
     @abstractmethod
     def scenes(self) -> frozenset[str]:
         """The scenes offered with the present configuration."""
 
+    def expires_at(self, *, scene: str, order_expires_at: datetime, now: datetime) -> datetime:
+        """Until when an attempt that is started now can be paid: no longer than its order, where the channel lets us choose."""
+        return min(order_expires_at, now + self.action_life)
+
     @abstractmethod
     def dead_at(self, *, scene: str, expires_at: datetime, now: datetime) -> datetime:
         """After this moment the channel takes no money for a payment created now, margin included."""
 
+    def check_payer(self, payer: Mapping[str, Any]) -> None:
+        """Refuse what is missing or cannot be, before anything is stored. Raises BadPayer."""
+        for path in self.payer_fields:
+            found: Any = payer
+            for name in path.split("."):
+                found = found.get(name) if isinstance(found, Mapping) else None
+            if not isinstance(found, str) or not found.strip():
+                raise BadPayer(path, "This is needed.")
+
     @abstractmethod
-    def create(self, request: CreateRequest) -> Created:
+    def create(self, attempt: Attempt) -> Created:
         """Start a payment. Raises Unreachable, Unanswered or Refused. Never inside a transaction."""
 
     @abstractmethod
-    def query(self, number: str) -> PaymentReport:
-        """Ask about a payment. Does not raise for a missing or unbelievable answer: that is UNKNOWN."""
+    def query(self, attempt: Attempt) -> PaymentReport:
+        """Ask about a payment, moving nothing. Does not raise for a missing or unbelievable answer: that is UNKNOWN."""
 
     @abstractmethod
-    def close(self, number: str) -> PaymentReport:
+    def close(self, attempt: Attempt) -> PaymentReport:
         """Ask the channel to take no money for this payment any more.
 
         CLOSED when it agreed, SUCCEEDED (then with all fields, from a query) when it is paid already, NOT_FOUND when
-        the channel does not know it, UNKNOWN when no believable answer came.
+        the channel does not know it, OPEN when it can be paid still, UNKNOWN when no believable answer came. Of a channel
+        that needs capture, CLOSED says: not paid; the caller sees to it that it is never captured.
         """
+
+    def capture(self, attempt: Attempt) -> PaymentReport:
+        """Take the money that the shopper has agreed to, once for each `capture_id`.
+
+        SUCCEEDED; OPEN when it is being decided; APPROVED when nothing was done and the same may be tried again;
+        NOT_FOUND when the consent is gone and the shopper must give it anew; REFUSED for good; UNKNOWN without an answer.
+        """
+        raise NotImplementedError(f"{self.name} needs no capture")
 
     @abstractmethod
     def refund(self, request: RefundRequest) -> RefundReport:
         """Ask for a refund under the refund's own number. Raises Unreachable or Refused; a missing answer is UNKNOWN."""
 
     @abstractmethod
-    def query_refund(self, number: str) -> RefundReport:
-        """Ask about a refund by its own number. A missing or unbelievable answer is UNKNOWN."""
+    def query_refund(self, request: RefundRequest) -> RefundReport:
+        """Ask about a refund. A missing or unbelievable answer is UNKNOWN; NOT_FOUND lets it be sent again, the same."""
 
     @abstractmethod
     def read_callback(self, raw: RawCallback) -> CallbackMessage:
@@ -263,6 +386,21 @@ class Channel(ABC):
     @abstractmethod
     def refuse_callback(self, reason: str) -> CallbackReply:
         """The answer to a message that does not verify, in the channel's own protocol."""
+
+    @abstractmethod
+    def statement_ready_at(self, day: date) -> datetime:
+        """When the statement of a day of the channel's own calendar should be there."""
+
+    @abstractmethod
+    def fetch_statement(self, day: date, into: BinaryIO) -> None:
+        """Write the statement of a day as it came, verified as far as the protocol allows; never whole in memory.
+
+        Raises NotReady, Unreachable, Unanswered or Refused. Never inside a transaction.
+        """
+
+    @abstractmethod
+    def read_statement(self, file: BinaryIO) -> Iterator[StatementLine]:
+        """The lines of a fetched statement, in its order, one at a time. Raises BadStatement."""
 
 
 # Clocks differ and an answer travels: nothing is called dead before this has passed.

@@ -14,6 +14,10 @@ from .base import Channel
 # In the order in which the shopper is offered them.
 CLASSES = {
     "wechat": "payments.channels.wechat.WeChat",
+    "alipay": "payments.channels.alipay.Alipay",
+    "unionpay": "payments.channels.unionpay.UnionPay",
+    "paypal": "payments.channels.paypal.PayPal",
+    "boleto": "payments.channels.boleto.Boleto",
 }
 
 
@@ -23,6 +27,11 @@ class UnknownChannel(LookupError):
     def __init__(self, name: str) -> None:
         super().__init__(f"no channel {name!r} is configured")
         self.name = name
+
+
+def list_choices() -> list[tuple[str, str]]:
+    """Every channel as a database column may hold it."""
+    return [(name, name) for name in CLASSES]
 
 
 @cache
@@ -38,16 +47,20 @@ def get_channel(name: str) -> Channel:
     return channel
 
 
-def title_of(name: str) -> str:
-    """What people call the channel, also one that is not configured any more."""
+def class_of(name: str) -> type[Channel]:
+    """What is true of the channel whatever its configuration, also of one that is not configured any more."""
     channel: type[Channel] = import_string(CLASSES[name])
-    return channel.title
+    return channel
+
+
+def title_of(name: str) -> str:
+    """What people call the channel."""
+    return class_of(name).title
 
 
 def can_refund(name: str) -> bool:
-    """Whether the channel can give money back, also one that is not configured any more."""
-    channel: type[Channel] = import_string(CLASSES[name])
-    return channel.can_refund
+    """Whether the channel can give money back."""
+    return class_of(name).can_refund
 
 
 def offered_channels(currency: str) -> list[Channel]:

@@ -2,8 +2,9 @@
 
 Whatever can decide about money is verified over the raw bytes before it is parsed, and what does not verify is
 *unknown*. This room reports amounts as they came and never judges them; it keeps nothing about any payment.
-Protocol facts are WeChat Pay's merchant documentation of API v3 (pay.weixin.qq.com/doc/v3/merchant), by its sections on
-signatures, native orders, order query, close, refunds, notifications and error codes.
+Protocol facts, here and in the rooms `wechat_…` beside, are WeChat Pay's merchant documentation of API v3
+(pay.weixin.qq.com/doc/v3/merchant), by its sections on signatures, native, H5 and app orders, order query, close, refunds,
+bills, notifications and error codes.
 """
 
 from __future__ import annotations
@@ -11,25 +12,26 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
-from enum import Enum, auto
-from typing import Any
-from urllib.parse import quote
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from tempfile import TemporaryFile
+from typing import Any, BinaryIO
+from urllib.parse import quote, urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
 from .base import (
     DEAD_MARGIN,
+    Attempt,
     CallbackMessage,
     CallbackReply,
     Channel,
     ChannelError,
     Created,
-    CreateRequest,
-    Impossible,
+    Limits,
     NotGenuine,
+    NotReady,
     Outcome,
     PaymentReport,
     RawCallback,
@@ -37,10 +39,10 @@ from .base import (
     RefundRequest,
     Refused,
     Repeat,
-    Scene,
+    StatementLine,
     Unanswered,
 )
-from .fields import BadField, is_word, parse_json, read_minor, read_moment, read_object, read_word
+from .fields import BadField, is_word, parse_json, read_object, read_word
 from .seals import (
     BadKey,
     BadSeal,
@@ -51,101 +53,40 @@ from .seals import (
     sign_rsa_sha256,
     verify_rsa_sha256,
 )
-from .wire import Reply, Wire, is_safe_url
+from .wechat_orders import (
+    CURRENCY,
+    LEAST_LIFE,
+    PRODUCTS,
+    check_order,
+    check_refund,
+    read_action,
+    write_order,
+    write_refund,
+)
+from .wechat_reading import (
+    NOT_READY,
+    PAYMENT_KINDS,
+    REFUND_KINDS,
+    Answer,
+    Meaning,
+    error_code,
+    read_error,
+    read_payment,
+    read_refund,
+    word_or_empty,
+)
+from .wechat_statement import BEIJING, digest, read_bill, read_place
+from .wire import Reply, Wire
 
-# ---- WeChat's words and what they mean ---------------------------------------------------------------------------
-
-TRADE_STATES = {
-    "SUCCESS": Outcome.SUCCEEDED,
-    "REFUND": Outcome.SUCCEEDED,  # paid, and a refund was asked since: that does not undo the payment
-    "NOTPAY": Outcome.OPEN,  # also after time_expire, until somebody closes it
-    "USERPAYING": Outcome.OPEN,
-    "ACCEPT": Outcome.OPEN,
-    "CLOSED": Outcome.CLOSED,
-    "REVOKED": Outcome.CLOSED,
-    "PAYERROR": Outcome.REFUSED,
-}
-REFUND_STATUSES = {
-    "SUCCESS": Outcome.SUCCEEDED,
-    "PROCESSING": Outcome.OPEN,
-    "CLOSED": Outcome.CLOSED,  # no money moved
-    "ABNORMAL": Outcome.OPEN,  # the money left the merchant and did not arrive: a person must send it on
-}
-PAYMENT_KINDS = frozenset({"TRANSACTION.SUCCESS"})
-REFUND_KINDS = frozenset({"REFUND.SUCCESS", "REFUND.ABNORMAL", "REFUND.CLOSED"})
-
-
-class Meaning(Enum):
-    """What an error code says about what we asked for."""
-
-    MISSING = auto()  # there is no such order or refund
-    PAID = auto()
-    ENDED = auto()  # closed or reversed before
-    REFUSED = auto()  # not done, nor will it be when repeated
-    UNDECIDED = auto()  # may be done, or may be done when repeated
-
-
-# Compared without "_": the spelling varies between the generations of WeChat's own tables. What is not here is UNDECIDED.
-ERRORS = {
-    **dict.fromkeys(("ORDERNOTEXIST", "RESOURCENOTEXISTS", "REFUNDNOTEXISTS", "NOTFOUND"), Meaning.MISSING),
-    "ORDERPAID": Meaning.PAID,
-    **dict.fromkeys(("ORDERCLOSED", "ORDERREVERSED"), Meaning.ENDED),
-    **dict.fromkeys(("PARAMERROR", "INVALIDREQUEST", "APPIDMCHIDNOTMATCH", "MCHNOTEXISTS"), Meaning.REFUSED),
-    **dict.fromkeys(("SIGNERROR", "NOAUTH", "REQUESTBLOCKED", "TRADEERROR", "ACCOUNTERROR"), Meaning.REFUSED),
-    "OUTTRADENOUSED": Meaning.UNDECIDED,  # an order stands under our number: ask about it
-    "NOTENOUGH": Meaning.UNDECIDED,  # the same refund succeeds when the merchant has money again
-    "USERPAYING": Meaning.UNDECIDED,
-    **dict.fromkeys(("SYSTEMERROR", "BANKERROR", "ERROR", "BIZERRNEEDRETRY"), Meaning.UNDECIDED),
-    **dict.fromkeys(("FREQUENCYLIMITED", "FREQUENCYLIMITEXCEED", "RATELIMITEXCEEDED"), Meaning.UNDECIDED),
-    "RULELIMIT": Meaning.UNDECIDED,
-}
-DECIDING_STATUSES = frozenset({400, 401, 403, 404})  # under any other HTTP status a code decides nothing
-
-
-@dataclass(frozen=True, slots=True)
-class Product:
-    """One of WeChat's ways to pay: where an order is created, and the action made of the answer."""
-
-    path: str
-    make_action: Callable[[Mapping[str, Any]], dict[str, Any]]
-
-
-def _qr_action(answer: Mapping[str, Any]) -> dict[str, Any]:
-    return {"type": "qr", "content": read_word(answer, "code_url", limit=512)}
-
-
-PRODUCTS: Mapping[str, Product] = {Scene.QR: Product("/v3/pay/transactions/native", _qr_action)}
-
-# ---- limits ------------------------------------------------------------------------------------------------------
+# ---- the protocol ------------------------------------------------------------------------------------------------
 
 SIGNATURE_TYPE = "WECHATPAY2-SHA256-RSA2048"
 WINDOW_S = 300  # WeChat's own Java SDK refuses an answer or notification of this age, either way
-LEAST_LIFE = timedelta(minutes=1)  # WeChat lifts a time_expire that is nearer
-BEIJING = timezone(timedelta(hours=8))
-PAYMENT_NUMBER = re.compile(r"[0-9A-Za-z_\-|*]{6,32}")
-REFUND_NUMBER = re.compile(r"[0-9A-Za-z_\-|*@]{1,64}")
-MAX_DESCRIPTION = 127  # characters
-MAX_REASON = 80  # characters
-MAX_NOTIFY_URL = 255
+BILL_READY = time(10, tzinfo=BEIJING)  # of the next day
 
 ORDERS = "/v3/pay/transactions/out-trade-no/"
 REFUNDS = "/v3/refund/domestic/refunds"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """An answer that may be believed: `data` of a verified 2xx, else `code` and its `meaning`; status 0 is none."""
-
-    status: int
-    data: Mapping[str, Any]
-    code: str = ""
-    meaning: Meaning = Meaning.UNDECIDED
-    is_signed: bool = False
-
-    @property
-    def is_missing(self) -> bool:
-        """The channel says, signed or not, that there is no such thing."""
-        return self.meaning is Meaning.MISSING
+BILLS = "/v3/bill/tradebill"
 
 
 class WeChat(Channel):
@@ -153,8 +94,9 @@ class WeChat(Channel):
 
     name = "wechat"
     title = "WeChat Pay"
-    currencies = frozenset({"CNY"})
+    limits = {CURRENCY: Limits(1, 10**10)}
     repeat = Repeat.SAME_NUMBER
+    payer_keys = ("ip",)
 
     def __init__(
         self,
@@ -200,15 +142,18 @@ class WeChat(Channel):
     def scenes(self) -> frozenset[str]:
         return frozenset(PRODUCTS)
 
+    def expires_at(self, *, scene: str, order_expires_at: datetime, now: datetime) -> datetime:
+        return min(order_expires_at, now + PRODUCTS[scene].life)
+
     def dead_at(self, *, scene: str, expires_at: datetime, now: datetime) -> datetime:
         return max(expires_at, now + LEAST_LIFE) + DEAD_MARGIN
 
     # ---- payments ----
 
-    def create(self, request: CreateRequest) -> Created:
-        self._refuse_impossible_order(request)
-        product = PRODUCTS[request.scene]
-        answer = self._ask("POST", product.path, "create", request.number, self._order_of(request))
+    def create(self, attempt: Attempt) -> Created:
+        check_order(attempt, now=self._clock())
+        order = write_order(attempt, appid=self._appid, mchid=self._mchid)
+        answer = self._ask("POST", PRODUCTS[attempt.scene].path, "create", attempt.number, order)
         # An error answer need not be signed. It may end a create all the same: what can be paid stands only in the
         # answer of a create that succeeded, so nobody holds it; and if money came, a failed payment would take it.
         if answer.meaning is Meaning.REFUSED:
@@ -216,11 +161,12 @@ class WeChat(Channel):
         if answer.status != 200:
             raise Unanswered("WeChat did not say whether it took the payment", code=answer.code)
         try:
-            return Created(action=product.make_action(answer.data))
+            return Created(action=read_action(attempt, answer.data, sign_app=self._sign_app))
         except BadField as error:
             raise Unanswered("the answer holds nothing to pay with", code="malformed") from error
 
-    def query(self, number: str) -> PaymentReport:
+    def query(self, attempt: Attempt) -> PaymentReport:
+        number = attempt.number
         answer = self._try("GET", f"{ORDERS}{quote(number, safe='')}?mchid={self._mchid}", "query", number)
         if answer.status != 200:
             # After dead_at "not found" ends the attempt, so it must come from WeChat and not from some proxy.
@@ -228,9 +174,10 @@ class WeChat(Channel):
             return PaymentReport(outcome=outcome, number=number, code=answer.code)
         if not _is_about(answer.data, out_trade_no=number, mchid=self._mchid, appid=self._appid):
             return PaymentReport(outcome=Outcome.UNKNOWN, number=number, code="about_another")
-        return _read_payment(answer.data)
+        return read_payment(answer.data)
 
-    def close(self, number: str) -> PaymentReport:
+    def close(self, attempt: Attempt) -> PaymentReport:
+        number = attempt.number
         content = {"mchid": self._mchid}
         answer = self._try("POST", f"{ORDERS}{quote(number, safe='')}/close", "close", number, content)
         if answer.status == 204:
@@ -240,41 +187,31 @@ class WeChat(Channel):
             outcome = Outcome.NOT_FOUND if answer.is_missing else Outcome.UNKNOWN
             return PaymentReport(outcome=outcome, number=number, code=answer.code)
         # "Paid" and "closed before" come as errors, which decide nothing about money: a verified query does.
-        report = self.query(number)
+        report = self.query(attempt)
         if report.outcome in (Outcome.SUCCEEDED, Outcome.CLOSED):
             return report
         return PaymentReport(outcome=Outcome.UNKNOWN, number=number, code=answer.code)
 
-    def _refuse_impossible_order(self, request: CreateRequest) -> None:
-        _refuse_unless(
-            scene=request.scene in PRODUCTS,
-            currency=request.currency in self.currencies,
-            amount=request.amount_minor >= 1,
-            number=PAYMENT_NUMBER.fullmatch(request.number),
-            description=1 <= len(request.description) <= MAX_DESCRIPTION,
-            notify_url=_is_notify_url(request.notify_url),
-            # Sent later, WeChat would lift time_expire to a minute from then, beyond the dead_at stored before.
-            expires_at=request.expires_at > self._clock(),
-        )
-
-    def _order_of(self, request: CreateRequest) -> dict[str, Any]:
-        # Of the stored request alone: under the same number another time_expire would be refused.
+    def _sign_app(self, prepay_id: str) -> dict[str, str]:
+        """What the app hands to WeChat's SDK."""
+        timestamp, nonce = str(int(self._clock().timestamp())), self._make_nonce()
+        text = f"{self._appid}\n{timestamp}\n{nonce}\n{prepay_id}\n"
         return {
             "appid": self._appid,
-            "mchid": self._mchid,
-            "description": request.description,
-            "out_trade_no": request.number,
-            "time_expire": request.expires_at.astimezone(BEIJING).isoformat(timespec="seconds"),
-            "notify_url": request.notify_url,
-            "amount": {"total": request.amount_minor, "currency": request.currency},
+            "partnerid": self._mchid,
+            "prepayid": prepay_id,
+            "package": "Sign=WXPay",
+            "noncestr": nonce,
+            "timestamp": timestamp,
+            "sign": sign_rsa_sha256(self._merchant_key, text.encode()),
         }
 
     # ---- refunds ----
 
     def refund(self, request: RefundRequest) -> RefundReport:
-        self._refuse_impossible_refund(request)
+        check_refund(request)
         try:
-            answer = self._ask("POST", REFUNDS, "refund", request.number, _refund_of(request))
+            answer = self._ask("POST", REFUNDS, "refund", request.number, write_refund(request))
         except Unanswered as error:
             return RefundReport(outcome=Outcome.UNKNOWN, number=request.number, code=error.code)
         if answer.status == 200:
@@ -288,8 +225,8 @@ class WeChat(Channel):
             raise Refused("WeChat refused the refund", code=answer.code)
         return self._refund_report(known, request.number)
 
-    def query_refund(self, number: str) -> RefundReport:
-        return self._refund_report(self._ask_refund(number), number)
+    def query_refund(self, request: RefundRequest) -> RefundReport:
+        return self._refund_report(self._ask_refund(request.number), request.number)
 
     def _ask_refund(self, number: str) -> Answer:
         return self._try("GET", f"{REFUNDS}/{quote(number, safe='')}", "query_refund", number)
@@ -300,15 +237,6 @@ class WeChat(Channel):
         # Signed or not: a refund that is not there is only sent again under the same number.
         outcome = Outcome.NOT_FOUND if answer.is_missing else Outcome.UNKNOWN
         return RefundReport(outcome=outcome, number=number, code=answer.code)
-
-    def _refuse_impossible_refund(self, request: RefundRequest) -> None:
-        _refuse_unless(
-            currency=request.currency in self.currencies,
-            amount=1 <= request.amount_minor <= request.paid_minor,
-            number=REFUND_NUMBER.fullmatch(request.number),
-            reason=len(request.reason) <= MAX_REASON,
-            notify_url=_is_notify_url(request.notify_url),
-        )
 
     # ---- callbacks ----
 
@@ -345,13 +273,49 @@ class WeChat(Channel):
         if content.get("mchid") != self._mchid:
             raise NotGenuine("mchid", number=_named_number(content))
         if kind in REFUND_KINDS:
-            return _read_refund(content, "refund_status")
+            return read_refund(content, "refund_status")
         if kind not in PAYMENT_KINDS:  # genuine, but we cannot read it: kept, and nothing follows from it
-            number = _word_or_none(content, "out_trade_no")
+            number = word_or_empty(content, "out_trade_no")
             return PaymentReport(outcome=Outcome.UNKNOWN, number=number, code=kind)
         if content.get("appid") != self._appid:
             raise NotGenuine("appid", number=_named_number(content))
-        return _read_payment(content)
+        return read_payment(content)
+
+    # ---- statements ----
+
+    def statement_ready_at(self, day: date) -> datetime:
+        return datetime.combine(day + timedelta(days=1), BILL_READY).astimezone(UTC)
+
+    def fetch_statement(self, day: date, into: BinaryIO) -> None:
+        """As `Channel.fetch_statement`. It comes packed by gzip; only what has the announced digest is written."""
+        target = f"{BILLS}?bill_date={day.isoformat()}&bill_type=ALL&tar_type=GZIP"
+        answer = self._ask("GET", target, "statement", day.isoformat())
+        _raise_unless_made(answer)
+        try:
+            url, announced = read_place(answer.data)
+        except BadField as error:
+            raise Unanswered("the answer names no bill that can be verified", code="malformed") from error
+        with TemporaryFile() as file:
+            self._download(url, file)
+            file.seek(0)
+            if digest(file) != announced:
+                raise Unanswered("the bill is not the one that was announced", code="digest")
+            file.seek(0)
+            shutil.copyfileobj(file, into)
+
+    def _download(self, url: str, into: BinaryIO) -> None:
+        """The file itself comes without a signature: its digest stands in the signed answer before."""
+        parts = urlsplit(url)
+        headers = self._headers("GET", f"{parts.path}?{parts.query}", b"")
+        try:
+            reply = self._wire.download("GET", url, headers=headers, into=into, operation="statement")
+        except ValueError as error:
+            raise Unanswered("the bill is where nothing may be called", code="malformed") from error
+        if reply.status != 200:
+            _raise_unless_made(self._believe(reply))
+
+    def read_statement(self, file: BinaryIO) -> Iterator[StatementLine]:
+        return read_bill(file, mchid=self._mchid)
 
     # ---- there and back ----
 
@@ -374,7 +338,7 @@ class WeChat(Channel):
             body=body or None,
             operation=operation,
             number=number,
-            code_of=_error_code,
+            code_of=error_code,
         )
         return self._believe(reply)
 
@@ -403,7 +367,7 @@ class WeChat(Channel):
             except NotGenuine as error:
                 raise Unanswered(f"the answer does not verify: {error.reason}", code="unverified") from error
         if not succeeded:
-            return _read_error(reply)
+            return read_error(reply)
         try:
             return Answer(status=reply.status, data=parse_json(reply.body) if reply.body else {})
         except BadField as error:
@@ -442,71 +406,10 @@ def list_platform_keys(settings: Mapping[str, str]) -> dict[str, str]:
 # ---- reading -----------------------------------------------------------------------------------------------------
 
 
-def _read_payment(data: Mapping[str, Any]) -> PaymentReport:
-    """Read a payment object that is verified and of our account. What is not as documented makes it UNKNOWN."""
-    try:
-        number, state = read_word(data, "out_trade_no"), read_word(data, "trade_state")
-        outcome = TRADE_STATES.get(state, Outcome.UNKNOWN)
-        if outcome is not Outcome.SUCCEEDED:
-            return PaymentReport(outcome=outcome, number=number, code=state)
-        amount = read_object(data, "amount")
-        return PaymentReport(
-            outcome=outcome,
-            number=number,
-            channel_number=read_word(data, "transaction_id"),
-            amount_minor=read_minor(amount, "total"),  # payer_total is less where WeChat gave a coupon
-            currency=read_word(amount, "currency", limit=3),
-            paid_at=read_moment(data, "success_time"),
-            code=state,
-        )
-    except BadField:
-        number = _word_or_none(data, "out_trade_no")
-        return PaymentReport(outcome=Outcome.UNKNOWN, number=number, code="malformed")
-
-
 def _read_refund_answer(answer: Answer, number: str, **also: str) -> RefundReport:
     if not _is_about(answer.data, out_refund_no=number, **also):
         return RefundReport(outcome=Outcome.UNKNOWN, number=number, code="about_another")
-    return _read_refund(answer.data, "status")
-
-
-def _read_refund(data: Mapping[str, Any], status_name: str) -> RefundReport:
-    try:
-        status = read_word(data, status_name)
-        return RefundReport(
-            outcome=REFUND_STATUSES.get(status, Outcome.UNKNOWN),
-            number=read_word(data, "out_refund_no"),
-            channel_number=read_word(data, "refund_id"),
-            payment_number=read_word(data, "out_trade_no"),
-            trade_number=_word_or_none(data, "transaction_id"),
-            amount_minor=read_minor(read_object(data, "amount"), "refund"),
-            code=status,
-            needs_person=status == "ABNORMAL",
-        )
-    except BadField:
-        number = _word_or_none(data, "out_refund_no")
-        return RefundReport(outcome=Outcome.UNKNOWN, number=number, code="malformed")
-
-
-def _read_error(reply: Reply) -> Answer:
-    code = _error_code(reply)
-    meaning = ERRORS.get(code, Meaning.UNDECIDED)
-    if reply.status not in DECIDING_STATUSES or (meaning is Meaning.MISSING and reply.status != 404):
-        meaning = Meaning.UNDECIDED
-    is_signed = "wechatpay-signature" in reply.headers  # and a bad one has been refused before
-    return Answer(
-        status=reply.status, data={}, code=code or f"HTTP{reply.status}", meaning=meaning, is_signed=is_signed
-    )
-
-
-def _error_code(reply: Reply) -> str:
-    """The code of an error answer, normalised and safe to store and log; "" when there is none."""
-    if 200 <= reply.status < 300:
-        return ""
-    try:
-        return read_word(parse_json(reply.body), "code").replace("_", "")
-    except BadField:
-        return ""
+    return read_refund(answer.data, "status")
 
 
 def _is_about(data: Mapping[str, Any], **expected: str) -> bool:
@@ -514,38 +417,14 @@ def _is_about(data: Mapping[str, Any], **expected: str) -> bool:
 
 
 def _named_number(content: Mapping[str, Any]) -> str:
-    return _word_or_none(content, "out_refund_no") or _word_or_none(content, "out_trade_no")
+    return word_or_empty(content, "out_refund_no") or word_or_empty(content, "out_trade_no")
 
 
-def _word_or_none(data: Mapping[str, Any], name: str) -> str:
-    value = data.get(name)
-    return value if is_word(value) else ""
-
-
-# ---- writing -----------------------------------------------------------------------------------------------------
-
-
-def _refund_of(request: RefundRequest) -> dict[str, Any]:
-    reason = {"reason": request.reason} if request.reason else {}  # optional, but never empty
-    return reason | {
-        # Not out_trade_no: a number that was paid twice has two trades, and it is this one's money that goes back.
-        "transaction_id": request.channel_number,
-        "out_refund_no": request.number,
-        "notify_url": request.notify_url,
-        "amount": {
-            "refund": request.amount_minor,
-            "total": request.paid_minor,  # the whole order's, also for a part
-            "currency": request.currency,
-        },
-    }
-
-
-def _refuse_unless(**possible: object) -> None:
-    """Raises Impossible, before anything is sent, for the first field that WeChat cannot take."""
-    for name, is_possible in possible.items():
-        if not is_possible:
-            raise Impossible(f"WeChat cannot take this {name}", code=f"invalid_{name}")
-
-
-def _is_notify_url(url: str) -> bool:
-    return is_safe_url(url) and len(url) <= MAX_NOTIFY_URL and not set(url) & set("?# ")
+def _raise_unless_made(answer: Answer) -> None:
+    if answer.status == 200:
+        return
+    if answer.code in NOT_READY:
+        raise NotReady("WeChat has no bill of this day", code=answer.code)
+    if answer.meaning is Meaning.REFUSED and answer.is_signed:
+        raise Refused("WeChat refused the bill", code=answer.code)
+    raise Unanswered("WeChat gave no bill", code=answer.code)

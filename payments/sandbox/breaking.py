@@ -10,6 +10,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 
 from werkzeug import Request, Response
 
@@ -49,9 +50,9 @@ def _answer_sealed(side: Side, operation: str, request: Request, reply: Reply, f
         status, code = side.find_words(fault.what, operation)
         reply = side.refuse(status, code, "by a fault of the sandbox")
     elif fault.what == "garbage":
-        reply = Reply(reply.status, b"<<<\xff\xfe{]")
+        reply = replace(reply, document=b"<<<\xff\xfe{]")
     elif fault.what == "lie" and isinstance(reply.document, dict):
-        reply = Reply(reply.status, side.bend(reply.document, fault.value))
+        reply = replace(reply, document=side.bend(reply.document, fault.value))
     return side.seal(reply, request, is_forged=fault.what == "badsign")
 
 

@@ -12,7 +12,7 @@ from werkzeug import Request, Response
 
 from payments.sandbox.clock import now_us
 from payments.sandbox.faults import Faults
-from payments.sandbox.fields import BadField, read_integer
+from payments.sandbox.fields import BadField, read_integer, read_notify_url
 from payments.sandbox.ledger import Ledger
 from payments.sandbox.notifier import Notifier
 from payments.sandbox.records import NotPayable, Trade, describe_try, find_hindrance
@@ -55,7 +55,9 @@ class Control:
             ("POST", f"{deed}/decline", self._decline),
             ("POST", f"{deed}/notify", self._notify),
             ("POST", f"{deed}/refund", self._refund),
+            ("POST", f"{deed}/scan", self._scan),
             ("DELETE", "/_sandbox/notifications", self._end_notifications),
+            ("PUT", "/_sandbox/webhooks", self._set_webhooks),
             ("GET", "/_sandbox/faults", self._show_faults),
             ("PUT", "/_sandbox/faults", self._set_faults),
             ("DELETE", "/_sandbox/faults", self._clear_faults),
@@ -75,9 +77,16 @@ class Control:
                 raise _refuse_deed(reason)
             fault = self.faults.draw_exact(channel, "pay")
             copies = 2 if fault is not None and fault.what == "two_trades" else 1
-            self.ledger.pay_trade(
-                trade, self.sides[channel].make_channel_number, copies=copies, is_forced=is_forced
-            )
+            try:
+                self.sides[channel].pay(trade, copies=copies, is_forced=is_forced)
+            except NotPayable as error:
+                raise _refuse_deed(error.reason) from error
+        self.notifier.wake()
+
+    def look(self, channel: str, out_trade_no: str) -> None:
+        """Scan the code or open the link as the shopper would. Raises ControlError 404."""
+        with self.ledger.transaction():
+            self.sides[channel].look(self._require_trade(channel, out_trade_no))
         self.notifier.wake()
 
     def decline(self, channel: str, out_trade_no: str) -> None:
@@ -144,6 +153,19 @@ class Control:
         wish = _read_wish(request, {"force": bool})
         self.pay(channel, out_trade_no, is_forced=wish.get("force", False))
         return _answer({"trades": self._describe_trades(channel, out_trade_no)})
+
+    def _scan(self, request: Request, channel: str, out_trade_no: str) -> Response:
+        _read_wish(request, {})
+        self.look(channel, out_trade_no)
+        return _answer({"trades": self._describe_trades(channel, out_trade_no)})
+
+    def _set_webhooks(self, request: Request) -> Response:
+        """Where each channel sends what no request names an address for, as a merchant enters it in the channel's console."""
+        wish = _read_wish(request, dict.fromkeys(self.sides, str))
+        with self.ledger.transaction():
+            for channel, url in wish.items():
+                self.ledger.set_webhook(channel, read_notify_url({"url": url}, "url", longest=255) or "")
+        return Response(status=204)
 
     def _decline(self, request: Request, channel: str, out_trade_no: str) -> Response:
         _read_wish(request, {})

@@ -56,28 +56,42 @@ class Gateway:
         return response
 
     def _answer(self, side: Side, route: Route, request: Request, parts: Mapping[str, str]) -> Response:
-        drawn = self.faults.draw_call(side.name, route.operation)
-        reply = self._perform(side, route, request, parts, drawn.fault)
+        operation, handler = side.read_route(route, request)
+        drawn = self.faults.draw_call(side.name, operation)
+        reply = self._perform(side, handler, request, parts, drawn.fault)
         self.control.notifier.wake()  # a refund that was accepted just now ends soon
         hold_answer(request, drawn.slow_s)
-        if drawn.fault is None or drawn.fault.what == "refund_abnormal":
+        if drawn.fault is None or drawn.fault.what in _OF_CONTENT:
             return side.seal(reply, request)
-        return break_answer(side, route.operation, request, reply, drawn.fault)
+        return break_answer(side, operation, request, reply, drawn.fault)
 
     def _perform(
-        self, side: Side, route: Route, request: Request, parts: Mapping[str, str], fault: Fault | None
+        self, side: Side, handler: str, request: Request, parts: Mapping[str, str], fault: Fault | None
     ) -> Reply:
-        end = fault.value if fault and fault.what == "refund_abnormal" else None
-        is_kept = fault is None or fault.when == "after" or end is not None
+        is_kept = fault is None or fault.when == "after" or fault.what in _OF_CONTENT
         try:
             side.authenticate(request)
             with self.ledger.transaction(is_kept=is_kept):
-                return side.act(route.handler, Call(request, refund_end=end or "SUCCESS"), **parts)
+                return side.act(handler, _build_call(request, fault), **parts)
         except Refused as refused:
             return refused.reply
         except Exception as error:  # a bug of ours must look like a channel's bad day, and be seen in the log
-            log.exception("%s %s failed", side.name, route.handler)
+            log.exception("%s %s failed", side.name, handler)
             raise InternalServerError from error
+
+
+# Faults in what is done, not in how the answer travels.
+_OF_CONTENT = frozenset({"refund_abnormal", "statement_omit", "statement_double", "paid_meanwhile"})
+
+
+def _build_call(request: Request, fault: Fault | None) -> Call:
+    if fault is None or fault.what not in _OF_CONTENT:
+        return Call(request)
+    if fault.what == "refund_abnormal":
+        return Call(request, refund_end=fault.value)
+    if fault.what == "paid_meanwhile":
+        return Call(request, paid_meanwhile=fault.when)
+    return Call(request, statement_fault=fault.what)
 
 
 def _answer_plainly(error: HTTPException, request: Request) -> Response:

@@ -52,6 +52,10 @@ class Keyring:
         pem = self._keep(name, lambda: _make_certificate(key, subject, serial_prefix))
         return x509.load_pem_x509_certificate(pem)
 
+    def content(self, name: str, make: Callable[[], bytes]) -> bytes:
+        """The bytes kept under `name`; `make` is called when there are none yet."""
+        return self._keep(name, make)
+
     def _keep(self, name: str, make: Callable[[], bytes]) -> bytes:
         kept = self.folder / name
         if not kept.exists():

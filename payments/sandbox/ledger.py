@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Any, Self
 
 from payments.sandbox.clock import now_us, to_iso
-from payments.sandbox.records import Notice, NotPayable, Refund, Trade, Try, describe_try, find_hindrance
+from payments.sandbox.records import (
+    Booking,
+    Notice,
+    NotPayable,
+    Refund,
+    Trade,
+    Try,
+    describe_try,
+    find_hindrance,
+)
 
 _SCHEMA = Path(__file__).with_name("schema.sql")
 
@@ -29,6 +38,7 @@ class Ledger:
         # WAL with NORMAL survives a killed process; only a power cut may lose the last rows.
         self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;")
         self._db.executescript(_SCHEMA.read_text())
+        self._add_columns()
 
     def __enter__(self) -> Self:
         return self
@@ -106,14 +116,37 @@ class Ledger:
             raise LookupError(trade_id)
         return trade
 
+    def note(self, trade: Trade, **facts: Any) -> Trade:
+        """Keep more about a trade, beside what is noted already. Returns it as it is now."""
+        notes = self.get_trade(trade.id).notes | facts
+        self._db.execute("UPDATE trades SET notes = ? WHERE id = ?", (json.dumps(notes), trade.id))
+        return self.get_trade(trade.id)
+
+    def find_noted(self, channel: str, name: str, value: str) -> Trade | None:
+        """The oldest trade of a channel of which this was noted."""
+        return _as_trade(
+            self._one(
+                "SELECT * FROM trades WHERE channel = ? AND json_extract(notes, '$.' || ?) = ? ORDER BY id LIMIT 1",
+                channel,
+                name,
+                value,
+            )
+        )
+
     def close_trade(self, trade: Trade) -> None:
         """Take no more money for an open trade."""
         self._db.execute("UPDATE trades SET status = 'CLOSED' WHERE id = ? AND status = 'OPEN'", (trade.id,))
 
     def pay_trade(
-        self, trade: Trade, make_number: Callable[[], str], *, copies: int = 1, is_forced: bool = False
+        self,
+        trade: Trade,
+        make_number: Callable[[], str],
+        *,
+        copies: int = 1,
+        is_forced: bool = False,
+        event: str = "",
     ) -> None:
-        """Book the shopper's money, `copies` times by the channel's own fault, and what must be notified.
+        """Book the shopper's money, `copies` times by the channel's own fault, and what must be notified, as `event`.
 
         Forced money comes although the trade is closed, expired or paid already. Raises NotPayable.
         """
@@ -121,7 +154,7 @@ class Ledger:
         if reason is not None and not is_forced:
             raise NotPayable(reason)
         for _ in range(copies):
-            self._book_payment(trade, make_number())
+            self._book_payment(trade, make_number(), event)
 
     def decline_trade(self, trade: Trade) -> None:
         """Remember that the shopper declined; the trade can still be paid. Raises NotPayable."""
@@ -130,7 +163,7 @@ class Ledger:
             raise NotPayable(reason)
         self._db.execute("UPDATE trades SET declined_at = ? WHERE id = ?", (now_us(), trade.id))
 
-    def _book_payment(self, trade: Trade, channel_number: str) -> None:
+    def _book_payment(self, trade: Trade, channel_number: str, event: str) -> None:
         paid_at = now_us()
         updated = self._db.execute(
             "UPDATE trades SET status = 'PAID', channel_number = ?, paid_at = ?, declined_at = NULL"
@@ -141,14 +174,14 @@ class Ledger:
         if updated.rowcount == 0:
             self._db.execute(
                 "INSERT INTO trades (channel, out_trade_no, part, channel_number, amount, currency, status,"
-                " description, notify_url, request, created_at, expires_at, paid_at)"
+                " description, notify_url, request, notes, created_at, expires_at, paid_at)"
                 " SELECT channel, out_trade_no, max(part) + 1, ?, amount, currency, 'PAID', description,"
-                " notify_url, request, created_at, expires_at, ? FROM trades"
+                " notify_url, request, notes, created_at, expires_at, ? FROM trades"
                 " WHERE channel = ? AND out_trade_no = ?",
                 (channel_number, paid_at, trade.channel, trade.out_trade_no),
             )
             trade_id = self._one("SELECT last_insert_rowid() AS id")["id"]
-        self._announce(trade_id, None, trade.notify_url, paid_at)
+        self._announce(trade_id, None, trade.notify_url, paid_at, event)
 
     # Handles: what a QR code says
 
@@ -224,20 +257,39 @@ class Ledger:
         """End every refund that is due and announce it."""
         for row in self._all("SELECT * FROM refunds WHERE status = 'PROCESSING' AND due_at <= ?", at):
             self._db.execute("UPDATE refunds SET status = ends_as, done_at = ? WHERE id = ?", (at, row["id"]))
-            if row["notify_url"]:
+            if row["notify_url"] or self.find_webhook(row["channel"]):
                 self._announce(row["trade_id"], row["id"], row["notify_url"], at)
 
     # Notifications
 
-    def _announce(self, trade_id: int, refund_id: int | None, url: str, at: int) -> None:
+    def announce(self, trade: Trade, event: str, refund: Refund | None = None) -> None:
+        """Notify something else than a payment or the end of a refund, which are notified by themselves."""
+        self._announce(trade.id, refund.id if refund else None, trade.notify_url, now_us(), event)
+
+    def _announce(self, trade_id: int, refund_id: int | None, url: str, at: int, event: str = "") -> None:
+        url = url or self.find_webhook(self.get_trade(trade_id).channel)
+        if not url:
+            return
         self._insert(
             "notices",
             id=str(uuid.uuid4()),
             trade_id=trade_id,
             refund_id=refund_id,
             url=url,
+            event=event,
             created_at=at,
             due_at=at,
+        )
+
+    def find_webhook(self, channel: str) -> str:
+        """Where a channel sends what no request names an address for; empty: nowhere."""
+        row = self._one("SELECT url FROM webhooks WHERE channel = ?", channel)
+        return "" if row is None else str(row["url"])
+
+    def set_webhook(self, channel: str, url: str) -> None:
+        """Send from now on what no request names an address for to `url`."""
+        self._db.execute(
+            "INSERT INTO webhooks VALUES (?, ?) ON CONFLICT DO UPDATE SET url = excluded.url", (channel, url)
         )
 
     def list_due_notices(self, at: int) -> list[Notice]:
@@ -299,6 +351,30 @@ class Ledger:
         """Try nothing more of what has been announced until now."""
         self._db.execute("UPDATE notices SET due_at = NULL WHERE due_at IS NOT NULL")
 
+    # Statements
+
+    def list_booked(self, channel: str, start_us: int, end_us: int) -> list[Booking]:
+        """The payments and the successful refunds of a channel from `start_us` to before `end_us`, oldest first."""
+        paid = self._all(
+            "SELECT * FROM trades WHERE channel = ? AND paid_at >= ? AND paid_at < ?",
+            channel,
+            start_us,
+            end_us,
+        )
+        back = self._all(
+            "SELECT * FROM refunds WHERE channel = ? AND status = 'SUCCESS' AND done_at >= ? AND done_at < ?",
+            channel,
+            start_us,
+            end_us,
+        )
+        lines = [Booking(trade, None, row["paid_at"]) for row in paid if (trade := _as_trade(row))]
+        lines += [
+            Booking(self.get_trade(refund.trade_id), refund, row["done_at"])
+            for row in back
+            if (refund := _as_refund(row))
+        ]
+        return sorted(lines, key=lambda line: line.at)
+
     # Reading for people and tests
 
     def list_trades(
@@ -345,6 +421,12 @@ class Ledger:
             raise LookupError(out_trade_no)
         return trade
 
+    def _add_columns(self) -> None:
+        """What a ledger of an earlier version lacks."""
+        for table, column, kind in (("trades", "notes", "'{}'"), ("notices", "event", "''")):
+            if column not in {row["name"] for row in self._all(f"PRAGMA table_info({table})")}:
+                self._db.execute(f"ALTER TABLE {table} ADD COLUMN {column} TEXT NOT NULL DEFAULT {kind}")
+
     def _insert(self, table: str, **values: Any) -> None:
         marks = ", ".join("?" * len(values))
         self._db.execute(
@@ -362,7 +444,9 @@ class Ledger:
 
 
 def _as_trade(row: sqlite3.Row | None) -> Trade | None:
-    return None if row is None else Trade(**{**dict(row), "request": json.loads(row["request"])})
+    if row is None:
+        return None
+    return Trade(**{**dict(row), "request": json.loads(row["request"]), "notes": json.loads(row["notes"])})
 
 
 def _as_refund(row: sqlite3.Row | None) -> Refund | None:

@@ -183,7 +183,7 @@ class Notifier:
     def _compose(self, side: Side, notice: Notice, drawn: NoticeFaults) -> Message:
         trade = self.ledger.get_trade(notice.trade_id)
         refund = None if notice.refund_id is None else self.ledger.get_refund(notice.refund_id)
-        document = side.describe_notice(trade, refund)
+        document = side.describe_notice(trade, refund, notice.event)
         if drawn.lie is not None:
             document = side.bend(document, drawn.lie)
         garbage = b"<<<\xff\xfe{]" if drawn.is_garbage else None

@@ -15,12 +15,13 @@ from werkzeug import Request, Response
 
 from payments.sandbox.clock import now_us, to_datetime, to_iso
 from payments.sandbox.control import Control, ControlError, Door
-from payments.sandbox.fields import BadField, read_integer
+from payments.sandbox.fields import BadField, read_integer, split_url
 from payments.sandbox.plans import API_RATES, NOTIFY_RATES
 from payments.sandbox.records import Trade, find_hindrance
+from payments.sandbox.side import Side
 
 _TEMPLATES = Path(__file__).with_name("templates")
-_SYMBOLS = {"CNY": "¥", "USD": "$", "BRL": "R$"}
+_SYMBOLS = {"CNY": "¥", "USD": "$"}
 _NEWEST = 100
 _HEADERS = {
     "Content-Security-Policy": (
@@ -40,7 +41,7 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     "slow": ("Answer up to 5 s late", {"api": {"slow_s": 5}}),
 }
 
-# What the wallet says: mood, headline, one sentence; whether it offers to pay.
+# What the wallet says: mood, headline, one sentence; whether it offers to pay. The words for "agreed" are the channel's.
 _WALLET_STATES = {
     "open": ("", "", "", True),
     "declined": ("waiting", "You declined", "Nothing was charged. You can still pay.", True),
@@ -78,46 +79,31 @@ class Pages:
 
     def _show_wallet(self, request: Request) -> Response:
         content = request.args.get("content", "")
-        with self.ledger.transaction():
-            found = self.ledger.find_by_handle(content)
+        found = self._look(content)
         if found is None:
             problem = "No payment belongs to this code." if content else ""
             return _render("Wallet", "wallet_empty.html", status=404 if content else 200, problem=problem)
-        trade, valid_until = found
-        return self._show_payment(trade, content, _find_state(trade, valid_until))
+        side, trade, state = found
+        return _show_payment(side, trade, content, state)
 
-    def _show_payment(self, trade: Trade, content: str, state: str) -> Response:
-        mood, headline, sentence, is_payable = _WALLET_STATES[state]
-        side = self.control.sides[trade.channel]
-        notice = (
-            _fill("wallet_state.html", mood=mood, headline=headline, sentence=sentence) if headline else ""
-        )
-        buttons = _fill("wallet_buttons.html", content=content, amount=_money(trade)) if is_payable else ""
-        receipt = ""
-        if trade.paid_at is not None:
-            receipt = _fill(
-                "wallet_receipt.html", paid_at=_moment(trade.paid_at), number=trade.channel_number
-            )
-        return _render(
-            f"{headline or 'Pay'} · Wallet",
-            "wallet.html",
-            channel=side.title,
-            payee=side.payee,
-            initial=side.payee[:1],
-            amount=_money(trade),
-            description=trade.description,
-            number=trade.out_trade_no,
-            notice=notice,
-            receipt=receipt,
-            buttons=buttons,
-        )
+    def _look(self, content: str) -> tuple[Side, Trade, str] | None:
+        """What a shopper finds who scans a code: some channels know of a trade only from then on."""
+        with self.ledger.transaction():
+            found = self.ledger.find_by_handle(content)
+            if found is None:
+                return None
+            side = self.control.sides[found[0].channel]
+            trade = side.look(found[0])
+        self.control.notifier.wake()
+        return side, trade, _find_state(side, trade, valid_until=found[1])
 
     def _use_wallet(self, request: Request) -> Response:
         content, deed = request.form.get("content", ""), request.form.get("deed", "")
-        with self.ledger.transaction():
-            found = self.ledger.find_by_handle(content)
-        if found is not None and _find_state(*found) in ("open", "declined"):
-            self._do(deed, found[0].channel, found[0].out_trade_no)
+        found = self._look(content)
+        if found is not None:
+            side, trade, state = found
+            if state in ("open", "declined"):
+                self._do(deed, side.name, trade.out_trade_no)
         return _redirect(f"/_sandbox/wallet?{urlencode({'content': content})}")
 
     # The desk
@@ -145,7 +131,7 @@ class Pages:
 
     def _fill_row(self, trade: Trade) -> Markup:
         described = self.ledger.describe_trade(trade)
-        status = "EXPIRED" if find_hindrance(trade, now_us()) == "expired" else trade.status
+        status = self._name_status(trade)
         content = self.ledger.find_newest_handle(trade)
         return _fill(
             "trade.html",
@@ -162,6 +148,12 @@ class Pages:
             deeds=Markup("").join(_fill_deed(trade, deed) for deed in _DEEDS[status]),
             refund=_fill_refund_form(trade, described["refunds"]),
         )
+
+    def _name_status(self, trade: Trade) -> str:
+        if find_hindrance(trade, now_us()) == "expired":
+            return "EXPIRED"
+        has_agreed = trade.status == "OPEN" and self.control.sides[trade.channel].has_agreed(trade)
+        return "AGREED" if has_agreed else trade.status
 
     def _use_desk(self, request: Request) -> Response:
         form = request.form
@@ -209,16 +201,18 @@ class Pages:
             raise BadField("preset", f"must be clear or one of {', '.join(PRESETS)}")
 
 
-_MOODS = {"OPEN": "waiting", "PAID": "done", "CLOSED": "quiet", "EXPIRED": "quiet"}
-_DEEDS = {"OPEN": ("pay", "decline"), "PAID": ("notify",), "CLOSED": (), "EXPIRED": ()}
+_MOODS = {"OPEN": "waiting", "AGREED": "waiting", "PAID": "done", "CLOSED": "quiet", "EXPIRED": "quiet"}
+_DEEDS = {"OPEN": ("pay", "decline"), "AGREED": (), "PAID": ("notify",), "CLOSED": (), "EXPIRED": ()}
 _DEED_WORDS = {"pay": "Pay", "decline": "Decline", "notify": "Notify again"}
 
 
-def _find_state(trade: Trade, valid_until: int) -> str:
+def _find_state(side: Side, trade: Trade, valid_until: int) -> str:
     now = now_us()
     hindrance = find_hindrance(trade, now)
     if hindrance is not None:
         return hindrance
+    if side.has_agreed(trade):
+        return "agreed"
     if now >= valid_until:
         return "stale"
     return "open" if trade.declined_at is None else "declined"
@@ -233,6 +227,52 @@ def _fill_deed(trade: Trade, deed: str) -> Markup:
         words=_DEED_WORDS[deed],
         kind="primary" if deed == "pay" else "",
     )
+
+
+def _show_payment(side: Side, trade: Trade, content: str, state: str) -> Response:
+    mood, headline, sentence, is_payable = _find_words(side, state)
+    amount = _money(trade)
+    buttons = _fill("wallet_buttons.html", content=content, pay=side.wallet.pay, amount=amount)
+    return _render(
+        f"{headline or side.wallet.pay} · {side.wallet.title}",
+        "wallet.html",
+        wallet=side.wallet.title,
+        channel=side.title,
+        payee=side.payee,
+        initial=side.payee[:1],
+        amount=amount,
+        description=trade.description,
+        number=trade.out_trade_no,
+        notice=_fill_state(mood, headline, sentence),
+        receipt=_fill_receipt(trade),
+        buttons=buttons if is_payable else "",
+        way_back=_fill_way_back(side, trade, state),
+    )
+
+
+def _find_words(side: Side, state: str) -> tuple[str, str, str, bool]:
+    return ("done", *side.wallet.agreed, False) if state == "agreed" else _WALLET_STATES[state]
+
+
+def _fill_state(mood: str, headline: str, sentence: str) -> Markup:
+    if not headline:
+        return Markup("")
+    return _fill("wallet_state.html", mood=mood, headline=headline, sentence=sentence)
+
+
+def _fill_receipt(trade: Trade) -> Markup:
+    if trade.paid_at is None:
+        return Markup("")
+    return _fill("wallet_receipt.html", paid_at=_moment(trade.paid_at), number=trade.channel_number)
+
+
+def _fill_way_back(side: Side, trade: Trade, state: str) -> Markup:
+    """The link to the shop, where the channel's own page has one; an address of the merchant's, so not just any."""
+    place = side.read_return(trade) if state in ("paid", "agreed", "declined") else ""
+    url = split_url(place)
+    if url is None or url.scheme not in ("https", "http"):
+        return Markup("")
+    return _fill("wallet_way_back.html", place=place)
 
 
 def _fill_refund_form(trade: Trade, refunds: list[dict[str, Any]]) -> Markup:
@@ -333,7 +373,10 @@ def _money(trade: Trade) -> str:
 
 
 def _format(amount: int, currency: str) -> str:
-    return f"{_SYMBOLS.get(currency, currency + ' ')}{amount // 100:,}.{amount % 100:02d}"
+    text = f"{amount // 100:,}.{amount % 100:02d}"
+    if currency == "BRL":
+        return "R$\N{NO-BREAK SPACE}" + text.translate(str.maketrans(",.", ".,"))
+    return _SYMBOLS.get(currency, f"{currency} ") + text
 
 
 def _moment(moment_us: int) -> Markup:

@@ -10,10 +10,9 @@ from typing import Any
 
 from payments.sandbox.fields import BadField, split_url
 
-API = ("create", "query", "close", "refund", "query_refund")
+API = ("create", "query", "capture", "close", "refund", "query_refund", "statement")
 OPERATIONS = (*API, "notify", "pay")
 _WHENS = ("before", "after")
-NOT_OFFERED = ("statement_omit", "statement_double")
 
 HANG_S = 30.0
 _HANG_MAX_S = 120.0
@@ -96,8 +95,6 @@ def _read_entry(entry: Any, place: str, channels: Collection[str]) -> ScriptEntr
     known = ("channel", "operation", "when", "what", "value", "nth", "times")
     entry = _read_object(entry, place, known)
     what = entry.get("what")
-    if what in NOT_OFFERED:
-        raise BadField(f"{place}.what", f"{what} is not offered yet: there are no statements")
     what = _read_word(what, f"{place}.what", _WHATS)
     operations, read_value = _WHATS[what]
     operation = _read_word(entry.get("operation"), f"{place}.operation", OPERATIONS)
@@ -114,9 +111,12 @@ def _read_entry(entry: Any, place: str, channels: Collection[str]) -> ScriptEntr
     )
 
 
+_OF_CONTENT = ("refund_abnormal", "statement_omit", "statement_double")
+
+
 def _find_default_when(operation: str, what: str) -> str | None:
     """A script says when; only where it would make no difference it may be silent."""
-    return "before" if operation not in API or what == "refund_abnormal" else None
+    return "before" if operation not in API or what in _OF_CONTENT else None
 
 
 def _read_object(value: Any, place: str, known: Collection[str]) -> dict[str, Any]:
@@ -230,5 +230,8 @@ _WHATS: dict[str, tuple[tuple[str, ...], Callable[[Any, str], Any]]] = {
     "delay": (("notify",), _read_seconds(3.0, _DELAY_MAX_S)),
     "reorder": (("notify",), _read_nothing),
     "two_trades": (("pay",), _read_nothing),
+    "paid_meanwhile": (("close",), _read_nothing),
     "refund_abnormal": (("refund",), _read_end),
+    "statement_omit": (("statement",), _read_nothing),
+    "statement_double": (("statement",), _read_nothing),
 }

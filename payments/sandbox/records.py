@@ -29,6 +29,7 @@ class Trade:
     description: str
     notify_url: str
     request: dict[str, Any]
+    notes: dict[str, Any]
     created_at: int
     expires_at: int
     paid_at: int | None
@@ -62,9 +63,19 @@ class Notice:
     trade_id: int
     refund_id: int | None
     url: str
+    event: str
     created_at: int
     tries: int
     due_at: int | None
+
+
+@dataclass(frozen=True)
+class Booking:
+    """One line of a statement: a payment, or a refund of it."""
+
+    trade: Trade
+    refund: Refund | None
+    at: int
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ CREATE TABLE IF NOT EXISTS trades (
     description TEXT NOT NULL,
     notify_url TEXT NOT NULL,
     request TEXT NOT NULL,              -- what the merchant sent, as JSON
+    notes TEXT NOT NULL DEFAULT '{}',   -- what else the channel keeps about it, as JSON
     created_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
     paid_at INTEGER,
@@ -51,6 +52,7 @@ CREATE TABLE IF NOT EXISTS notices (
     trade_id INTEGER NOT NULL REFERENCES trades,
     refund_id INTEGER REFERENCES refunds,
     url TEXT NOT NULL,
+    event TEXT NOT NULL DEFAULT '',     -- which of the channel's events, where it has several
     created_at INTEGER NOT NULL,
     tries INTEGER NOT NULL DEFAULT 0,
     due_at INTEGER                      -- the next try; NULL when acknowledged or given up
@@ -66,3 +68,7 @@ CREATE TABLE IF NOT EXISTS tries (
     acknowledged INTEGER NOT NULL
 );
 CREATE INDEX IF NOT EXISTS tries_of_notice ON tries (notice_id);
+CREATE TABLE IF NOT EXISTS webhooks (   -- where a channel sends what no request names an address for
+    channel TEXT PRIMARY KEY,
+    url TEXT NOT NULL
+);

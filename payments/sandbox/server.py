@@ -19,19 +19,23 @@ from typing import IO, Any
 
 from werkzeug.serving import make_server
 
+from payments.sandbox.alipay import Alipay
 from payments.sandbox.control import Control
 from payments.sandbox.faults import Faults
-from payments.sandbox.fields import is_loopback
+from payments.sandbox.fields import BadField, is_loopback, read_notify_url
 from payments.sandbox.gateway import Gateway
 from payments.sandbox.handler import Handler
 from payments.sandbox.keys import Keyring
 from payments.sandbox.ledger import Ledger
 from payments.sandbox.notifier import Notifier
 from payments.sandbox.pages import Pages
+from payments.sandbox.paypal import PayPal
 from payments.sandbox.side import Side
+from payments.sandbox.stripe import Stripe
+from payments.sandbox.unionpay import UnionPay
 from payments.sandbox.wechat import WeChat
 
-SIDES: tuple[type[Side], ...] = (WeChat,)
+SIDES: tuple[type[Side], ...] = (WeChat, Alipay, UnionPay, Stripe, PayPal)
 
 WRONG_CALL = 2
 
@@ -65,6 +69,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=2,
         metavar="S",
         help="seconds from accepting a refund to its end (default: 2)",
+    )
+    parser.add_argument(
+        "--shop-url",
+        metavar="URL",
+        help="where a shop listens: channels whose calls name no address notify URL/notify/CHANNEL/",
     )
     parser.add_argument(
         "--allow-remote", action="store_true", help="listen on, and notify, other machines than this one"
@@ -112,6 +121,11 @@ def _check_options(options: argparse.Namespace) -> None:
         raise CannotStart(f"{options.port} is no port")
     if not options.notify_speed > 0 or not options.refund_delay >= 0:
         raise CannotStart("--notify-speed must be above 0 and --refund-delay not below")
+    if options.shop_url is not None:
+        try:
+            read_notify_url({"--shop-url": options.shop_url}, "--shop-url", longest=200)
+        except BadField as wrong:
+            raise CannotStart(str(wrong)) from wrong
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -119,6 +133,7 @@ def _serve(options: argparse.Namespace) -> int:
     options.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _claim(options.data_dir), Ledger(options.data_dir / "ledger.sqlite3") as ledger:
         sides = _build_sides(options, Keyring(options.key_dir or options.data_dir / "keys"), ledger)
+        enter_webhooks(sides, ledger, options.shop_url)
         faults = Faults(list(sides))
         notifier = Notifier(
             sides, ledger, faults, speed=options.notify_speed, is_remote_allowed=options.allow_remote
@@ -139,6 +154,16 @@ def _serve(options: argparse.Namespace) -> int:
 
 def _build_sides(options: argparse.Namespace, keyring: Keyring, ledger: Ledger) -> dict[str, Side]:
     return {side.name: side(keyring, ledger, options.refund_delay) for side in SIDES}
+
+
+def enter_webhooks(sides: dict[str, Side], ledger: Ledger, shop_url: str | None) -> None:
+    """As the merchant would in each channel's console. Without an address those that were entered before stay."""
+    if shop_url is None:
+        return
+    with ledger.transaction():
+        for side in sides.values():
+            if side.needs_webhook:
+                ledger.set_webhook(side.name, f"{shop_url.rstrip('/')}/notify/{side.name}/")
 
 
 def _render_environment(sides: dict[str, Side], url: str) -> str:

@@ -6,14 +6,16 @@ the gateway's.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
+from urllib.parse import urlencode
 
 from werkzeug import Request, Response
 
 from payments.sandbox.keys import Keyring
 from payments.sandbox.ledger import Ledger
-from payments.sandbox.records import Notice, Refund, Trade
+from payments.sandbox.records import Booking, Notice, Refund, Trade
 
 
 @dataclass(frozen=True)
@@ -28,19 +30,31 @@ class Route:
 
 @dataclass(frozen=True)
 class Call:
-    """One verified request. A refund accepted now will end as `refund_end`: SUCCESS, ABNORMAL, CLOSED."""
+    """One verified request. A refund accepted now will end as `refund_end`: SUCCESS, ABNORMAL, CLOSED.
+
+    `statement_fault` is statement_omit or statement_double where the statement asked for is to lack a line or to have one
+    twice: see `Side.list_booked`. `paid_meanwhile` is before or after where the shopper pays while the merchant closes: see
+    `Side.close`.
+    """
 
     request: Request
     refund_end: str = "SUCCESS"
+    statement_fault: str = ""
+    paid_meanwhile: str = ""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a side answers, before it is sealed; bytes are sent as they are, None is an empty body."""
+    """What a side answers, before it is sealed; bytes are sent as they are, None is an empty body.
+
+    `content_type` and `headers` are for what is no document of the protocol: a file, a page, a redirect of a browser.
+    """
 
     status: int
     document: dict[str, Any] | bytes | None
     is_sealed: bool = True
+    content_type: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Refused(Exception):
@@ -54,7 +68,8 @@ class Refused(Exception):
     def reason(self) -> str:
         """The refusal in words, for people."""
         document = self.reply.document
-        return str(document.get("message", "refused")) if isinstance(document, dict) else "refused"
+        words = document if isinstance(document, dict) else {}
+        return str(words.get("message") or words.get("respMsg") or words.get("sub_msg") or "refused")
 
 
 @dataclass(frozen=True)
@@ -66,14 +81,37 @@ class Message:
     body: bytes
 
 
+@dataclass(frozen=True)
+class Wallet:
+    """What the shopper's page says where a channel has words of its own. `pay` stands before the amount, on the button.
+
+    `agreed` is headline and sentence once the shopper has agreed and the merchant has to take the money.
+    """
+
+    title: str = "Sandbox wallet"
+    pay: str = "Pay"
+    agreed: tuple[str, str] = ("You agreed", "The shop takes the money when you go back to it.")
+
+
+def send_to_wallet(content: str) -> Reply:
+    """Lead a browser that came to a page of the channel's own to the wallet, by a handle of the trade."""
+    place = f"/_sandbox/wallet?{urlencode({'content': content})}"
+    return Reply(303, None, is_sealed=False, headers={"Location": place})
+
+
 class Side(ABC):
-    """One channel's protocol. `gaps_s` are the seconds between the tries of a notification."""
+    """One channel's protocol. `gaps_s` are the seconds between the tries of a notification.
+
+    `needs_webhook`: its requests name no address, so the merchant has to enter one: see `Ledger.set_webhook`.
+    """
 
     name: ClassVar[str]
     title: ClassVar[str]
     routes: ClassVar[tuple[Route, ...]]
     gaps_s: ClassVar[tuple[int, ...]]
     answer_limit_s: ClassVar[float]
+    wallet: ClassVar[Wallet] = Wallet()
+    needs_webhook: ClassVar[bool] = False
 
     def __init__(self, keyring: Keyring, ledger: Ledger, refund_delay_s: float) -> None:
         self.ledger = ledger
@@ -87,6 +125,10 @@ class Side(ABC):
     @abstractmethod
     def read_environment(self, base_url: str) -> dict[str, str]:
         """The variables that point a client at this side under `base_url`."""
+
+    def read_route(self, route: Route, request: Request) -> tuple[str, str]:
+        """The operation, in the words of faults, and the handler of a request: where one path carries several calls."""
+        return route.operation, route.handler
 
     @abstractmethod
     def authenticate(self, request: Request) -> None:
@@ -120,9 +162,50 @@ class Side(ABC):
     def refund_in_console(self, trade: Trade, amount: int) -> Refund:
         """Accept a refund that the merchant's staff made in the channel's own console. Raises Refused."""
 
+    def look(self, trade: Trade) -> Trade:
+        """The shopper has scanned the code or opened the link; inside the ledger's transaction. Returns it as it is now."""
+        return trade
+
+    def pay(self, trade: Trade, *, copies: int = 1, is_forced: bool = False) -> None:
+        """The shopper pays, or agrees to pay where the merchant has to capture; inside the ledger's transaction.
+
+        Raises NotPayable.
+        """
+        trade = self.look(trade)
+        self.ledger.pay_trade(trade, self.make_channel_number, copies=copies, is_forced=is_forced)
+
+    def has_agreed(self, trade: Trade) -> bool:
+        """Whether the shopper has agreed to an open trade already, and the merchant has to take the money."""
+        return False
+
+    def close(self, call: Call, trade: Trade) -> bool:
+        """Take no more money for an open trade; whether it is closed, and not paid in this very moment.
+
+        So the fault paid_meanwhile wants it: before, the money is first; after, it comes to a trade that is closed. What a
+        call does after False must be answered, not raised: the payment would be rolled back with it.
+        """
+        if call.paid_meanwhile == "before":
+            self.pay(trade)
+            return False
+        self.ledger.close_trade(trade)
+        if call.paid_meanwhile == "after":
+            self.pay(self.ledger.get_trade(trade.id), is_forced=True)
+        return True
+
+    def read_return(self, trade: Trade) -> str:
+        """Where the shopper's browser goes from the channel's own page, paid or declined; empty: nowhere."""
+        return ""
+
+    def list_booked(self, call: Call, start_us: int, end_us: int) -> list[Booking]:
+        """What a statement of this time holds, with the fault that the call is to have: the first line lacks or is twice."""
+        lines = self.ledger.list_booked(self.name, start_us, end_us)
+        if call.statement_fault == "statement_omit":
+            return lines[1:]
+        return lines[:1] + lines if call.statement_fault == "statement_double" else lines
+
     @abstractmethod
-    def describe_notice(self, trade: Trade, refund: Refund | None) -> dict[str, Any]:
-        """What a notification says, before it is encrypted and signed."""
+    def describe_notice(self, trade: Trade, refund: Refund | None, event: str) -> dict[str, Any]:
+        """What a notification says, before it is encrypted and signed. `event` as it was announced, mostly empty."""
 
     @abstractmethod
     def compose(

@@ -1,24 +1,27 @@
-"""WeChat Pay API v3 as its merchants meet it: direct merchant, native scene, refunds, notifications.
+"""WeChat Pay API v3 as its merchants meet it: direct merchant, native, H5 and app orders, refunds, bills, notifications.
 
 Written from the channel's public documentation and never from the shop's adapter, so that the two check each
 other. It is as strict as the real one, and where the real one is silent it says no. Error codes are spelled
-as its tables spell them, with and without `_`.
+as its tables spell them, with and without `_`. In one thing it is quicker: the bill of a day is made at once, also of
+the present one, where the real one takes until the next morning.
 """
 
-import json
 import re
 import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from werkzeug import Request, Response
 
-from payments.sandbox.clock import SECOND_US, now_us
-from payments.sandbox.fields import BadField, read_integer, read_moment, read_notify_url, read_text
+from payments.sandbox.clock import BEIJING, SECOND_US, now_us, to_us
+from payments.sandbox.fields import BadField, read_integer, read_moment, read_notify_url, read_text, split_url
 from payments.sandbox.keys import Keyring, make_digits
 from payments.sandbox.ledger import Ledger
 from payments.sandbox.records import Notice, Refund, Trade
-from payments.sandbox.side import Call, Message, Refused, Reply, Route, Side
+from payments.sandbox.side import Call, Message, Reply, Route, Side, send_to_wallet
+from payments.sandbox.wechat_bills import digest, pack, write_bill
 from payments.sandbox.wechat_documents import (
     TRADE_STATES,
     bend_document,
@@ -28,9 +31,22 @@ from payments.sandbox.wechat_documents import (
     to_json,
     wrap_notice,
 )
+from payments.sandbox.wechat_reading import (
+    H5_PAGE,
+    check_same_order,
+    check_scene,
+    make_handle,
+    parse_authorization,
+    read_day,
+    read_json,
+    refuse_page,
+    refused,
+    show_handle,
+    unsigned,
+)
 from payments.sandbox.wechat_seals import (
-    SCHEME,
     WeChatKeys,
+    build_app_text,
     build_request_text,
     encrypt,
     is_signed,
@@ -39,16 +55,35 @@ from payments.sandbox.wechat_seals import (
 
 WINDOW_S = 300
 _JSON = "application/json; charset=utf-8"
-_PAIR = re.compile(r'(\w+)="([^"]*)"')
-_PAIRS = {"mchid", "nonce_str", "signature", "timestamp", "serial_no"}
 _OUT_TRADE_NO = r"[0-9A-Za-z_\-|*]{6,32}"
 _OUT_REFUND_NO = r"[0-9A-Za-z_\-|*@]{1,64}"
 
-_CODE_LIFE_US = 2 * 3600 * SECOND_US
-_SHORTEST_LIFE_US = 60 * SECOND_US
+_MINUTE_US = 60 * SECOND_US
+_BILL_LIFE_US = 5 * _MINUTE_US
+# No server is called with these parameters in real life: what comes here is what the SDK in the app hands to WeChat.
+_APP_PAGE = "/_sandbox/wechat/app"
+_APP_PARAMETERS = {"appid", "partnerid", "prepayid", "package", "noncestr", "timestamp", "sign"}
+
+_SHORTEST_LIFE_US = _MINUTE_US
 _LONGEST_LIFE_US = 7 * 24 * 3600 * SECOND_US
 _REFUNDABLE_US = 365 * 24 * 3600 * SECOND_US
 _REFUNDS_MAX = 50
+
+
+# How an order is paid, by the last part of its path: the word for it in queries, and for how long its handle is good.
+_PRODUCTS = {
+    "native": ("NATIVE", 120 * _MINUTE_US),
+    "h5": ("MWEB", 5 * _MINUTE_US),
+    "app": ("APP", 120 * _MINUTE_US),
+}
+
+
+@dataclass(frozen=True)
+class _Bill:
+    """A file that waits to be fetched."""
+
+    content: bytes
+    until: int
 
 
 class WeChat(Side):
@@ -59,18 +94,23 @@ class WeChat(Side):
     answer_limit_s = 5.0
     gaps_s = (15, 15, 30, 180, 600, 1200, 1800, 1800, 1800, 3600, 10800, 10800, 10800, 21600, 21600)
     routes = (
-        Route("POST", "/v3/pay/transactions/native", "create", "create_native"),
+        Route("POST", "/v3/pay/transactions/<any(native, h5, app):product>", "create", "create"),
         Route("GET", "/v3/pay/transactions/out-trade-no/<out_trade_no>", "query", "query_by_our_number"),
         Route("GET", "/v3/pay/transactions/id/<transaction_id>", "query", "query_by_their_number"),
         Route("POST", "/v3/pay/transactions/out-trade-no/<out_trade_no>/close", "close", "close"),
         Route("POST", "/v3/refund/domestic/refunds", "refund", "refund"),
         Route("GET", "/v3/refund/domestic/refunds/<out_refund_no>", "query_refund", "query_refund"),
+        Route("GET", "/v3/bill/tradebill", "statement", "make_bill"),
+        Route("GET", "/v3/billdownload/file", "statement", "download_bill"),
         Route("GET", "/v3/certificates", "", "list_certificates"),
+        Route("GET", H5_PAGE, "", "open_h5"),
+        Route("GET", _APP_PAGE, "", "open_app"),
     )
 
     def __init__(self, keyring: Keyring, ledger: Ledger, refund_delay_s: float) -> None:
         super().__init__(keyring, ledger, refund_delay_s)
         self.keys = WeChatKeys(keyring)
+        self._bills: dict[str, _Bill] = {}
 
     @property
     def payee(self) -> str:
@@ -85,18 +125,20 @@ class WeChat(Side):
 
     def authenticate(self, request: Request) -> None:
         """Verify the merchant's signature over the bytes that came. Raises Refused, mostly 401 SIGN_ERROR."""
+        if request.path in (H5_PAGE, _APP_PAGE):
+            return  # a shopper comes, not the merchant
         if not request.headers.get("Accept") or not request.headers.get("User-Agent"):
-            raise _unsigned("the headers Accept and User-Agent are required", 400, "PARAM_ERROR")
-        pairs = _parse_authorization(request.headers.get("Authorization", ""))
+            raise unsigned("the headers Accept and User-Agent are required", 400, "PARAM_ERROR")
+        pairs = parse_authorization(request.headers.get("Authorization", ""))
         if pairs["mchid"] != self.keys.mchid or pairs["serial_no"] != self.keys.merchant_serial:
-            raise _unsigned("this merchant or this certificate serial is unknown")
+            raise unsigned("this merchant or this certificate serial is unknown")
         if (
             not re.fullmatch(r"[0-9]{10}", pairs["timestamp"])
             or abs(time.time() - int(pairs["timestamp"])) > WINDOW_S
         ):
-            raise _unsigned(f"timestamp must be Unix seconds within {WINDOW_S} s of now")
+            raise unsigned(f"timestamp must be Unix seconds within {WINDOW_S} s of now")
         if not re.fullmatch(r"[0-9A-Za-z]{1,32}", pairs["nonce_str"]):
-            raise _unsigned("nonce_str must be 1 to 32 letters and digits")
+            raise unsigned("nonce_str must be 1 to 32 letters and digits")
         text = build_request_text(
             request.method,
             request.environ["RAW_URI"],
@@ -105,7 +147,7 @@ class WeChat(Side):
             request.get_data(),
         )
         if not is_signed(self.keys.merchant_key.public_key(), text, pairs["signature"]):
-            raise _unsigned("the signature does not fit the request")
+            raise unsigned("the signature does not fit the request")
 
     def act(self, handler: str, call: Call, **parts: str) -> Reply:
         """Run one handler; a field that breaks its rule becomes 400 PARAM_ERROR."""
@@ -113,13 +155,13 @@ class WeChat(Side):
             reply: Reply = getattr(self, f"_{handler}")(call, **parts)
         except BadField as wrong:
             detail = {"field": "/" + wrong.field.replace(".", "/"), "issue": wrong.problem}
-            raise _refused(400, "PARAM_ERROR", str(wrong), detail) from wrong
+            raise refused(400, "PARAM_ERROR", str(wrong), detail) from wrong
         return reply
 
-    # Native payment
+    # Orders
 
-    def _create_native(self, call: Call) -> Reply:
-        order = _read_json(call.request)
+    def _create(self, call: Call, product: str) -> Reply:
+        order = read_json(call.request)
         self._check_merchant(order)
         read_text(order, "description", longest=127)
         read_text(order, "attach", longest=128, required=False)
@@ -128,15 +170,18 @@ class WeChat(Side):
         read_integer(order, "amount.total", least=1)
         read_text(order, "amount.currency", longest=3, pattern="CNY", required=False)
         expires_at = read_moment(order, "time_expire")
-        trade = self.ledger.find_trade(self.name, number) or self._open(order, expires_at)
-        _check_same_order(trade, order)
-        content = f"weixin://wxpay/bizpayurl?pr={make_letters(9)}"
-        self.ledger.add_handle(trade, content, min(now_us() + _CODE_LIFE_US, trade.expires_at))
-        return Reply(200, {"code_url": content})
+        if product == "h5":
+            check_scene(order)
+        trade_type, life_us = _PRODUCTS[product]
+        trade = self.ledger.find_trade(self.name, number) or self._open(order, expires_at, trade_type)
+        check_same_order(trade, order, trade_type)
+        content = make_handle(product)
+        self.ledger.add_handle(trade, content, min(now_us() + life_us, trade.expires_at))
+        return Reply(200, show_handle(product, content, call.request))
 
-    def _open(self, order: dict[str, Any], expires_at: int | None) -> Trade:
+    def _open(self, order: dict[str, Any], expires_at: int | None, trade_type: str) -> Trade:
         now = now_us()
-        return self.ledger.open_trade(
+        trade = self.ledger.open_trade(
             channel=self.name,
             out_trade_no=order["out_trade_no"],
             amount=order["amount"]["total"],
@@ -146,6 +191,44 @@ class WeChat(Side):
             request=order,
             expires_at=max(expires_at or now + _LONGEST_LIFE_US, now + _SHORTEST_LIFE_US),
         )
+        return self.ledger.note(trade, trade_type=trade_type)
+
+    # The shopper's way into the wallet
+
+    def _open_h5(self, call: Call) -> Reply:
+        """The page behind an h5_url. A browser must come from the merchant's registered domain, and says so by Referer."""
+        found = self.ledger.find_by_handle(call.request.args.get("prepay_id", ""))
+        back = call.request.args.get("redirect_url", "")
+        if found is None or found[0].notes.get("trade_type") != "MWEB":
+            return refuse_page("商家参数格式有误，请联系商家解决", "no H5 order has this prepay_id")
+        if split_url(call.request.headers.get("Referer", "")) is None:
+            return refuse_page(
+                "商家参数格式有误，请联系商家解决", "the browser sent no Referer of the merchant's domain"
+            )
+        if back and split_url(back) is None:
+            return refuse_page("商家参数格式有误，请联系商家解决", "redirect_url is no address")
+        self.ledger.note(found[0], return_url=back)
+        return send_to_wallet(call.request.args["prepay_id"])
+
+    def _open_app(self, call: Call) -> Reply:
+        """What the app's SDK does with the merchant's parameters: verify them, and show the order."""
+        given = call.request.args.to_dict()
+        wanted = {"appid": self.keys.appid, "partnerid": self.keys.mchid, "package": "Sign=WXPay"}
+        if set(given) != _APP_PARAMETERS or any(given[name] != value for name, value in wanted.items()):
+            raise unsigned("these are not the parameters of an app's payment", 400, "PARAM_ERROR")
+        text = build_app_text(given["appid"], given["timestamp"], given["noncestr"], given["prepayid"])
+        if not is_signed(self.keys.merchant_key.public_key(), text, given["sign"]):
+            raise unsigned("the merchant's signature does not fit the parameters")
+        found = self.ledger.find_by_handle(given["prepayid"])
+        if found is None or found[0].notes.get("trade_type") != "APP":
+            raise unsigned("no app order has this prepayid", 400, "PARAM_ERROR")
+        return send_to_wallet(given["prepayid"])
+
+    def read_return(self, trade: Trade) -> str:
+        """The redirect_url of the H5 page; a QR code and an app lead nowhere."""
+        return str(trade.notes.get("return_url", ""))
+
+    # Query, close
 
     def _query_by_our_number(self, call: Call, out_trade_no: str) -> Reply:
         self._check_query(call.request)
@@ -155,21 +238,20 @@ class WeChat(Side):
         self._check_query(call.request)
         trade = self.ledger.find_paid_trade(self.name, transaction_id)
         if trade is None:
-            raise _refused(404, "ORDERNOTEXIST", "no such order")
+            raise refused(404, "ORDERNOTEXIST", "no such order")
         return Reply(200, self._describe(trade))
 
     def _close(self, call: Call, out_trade_no: str) -> Reply:
-        self._check_mchid(_read_json(call.request))
+        self._check_mchid(read_json(call.request))
         trade = self._require_trade(out_trade_no)
-        if trade.status == "PAID":
-            raise _refused(400, "ORDERPAID", "the order is paid")
-        self.ledger.close_trade(trade)
+        if trade.status == "PAID" or not self.close(call, trade):
+            return self.refuse(400, "ORDERPAID", "the order is paid")
         return Reply(204, None)
 
     # Refunds
 
     def _refund(self, call: Call) -> Reply:
-        wish = _read_json(call.request)
+        wish = read_json(call.request)
         number = read_text(wish, "out_refund_no", longest=64, pattern=_OUT_REFUND_NO) or ""
         read_text(wish, "reason", longest=80, required=False)
         read_notify_url(wish, "notify_url", longest=256, required=False)
@@ -179,7 +261,7 @@ class WeChat(Side):
         trade = self._find_refunded_trade(wish)
         refund = self.ledger.find_refund(self.name, number)
         if refund is not None and (refund.trade_id, refund.request) != (trade.id, wish):
-            raise _refused(400, "INVALID_REQUEST", "out_refund_no is taken by a refund with other parameters")
+            raise refused(400, "INVALID_REQUEST", "out_refund_no is taken by a refund with other parameters")
         refund = refund or self._accept(trade, wish, call.refund_end)
         return Reply(200, describe_refund(trade, refund))
 
@@ -210,15 +292,15 @@ class WeChat(Side):
             refund.amount for refund in self.ledger.list_refunds(trade) if refund.status != "CLOSED"
         ]
         if trade.paid_at is None:
-            raise _refused(403, "TRADE_ERROR", "the order is not paid")
+            raise refused(403, "TRADE_ERROR", "the order is not paid")
         if now_us() - trade.paid_at > _REFUNDABLE_US:
-            raise _refused(403, "TRADE_ERROR", "the payment is older than a year")
+            raise refused(403, "TRADE_ERROR", "the payment is older than a year")
         if len(given_back) >= _REFUNDS_MAX:
-            raise _refused(403, "RULE_LIMIT", f"an order has at most {_REFUNDS_MAX} refunds")
+            raise refused(403, "RULE_LIMIT", f"an order has at most {_REFUNDS_MAX} refunds")
         if wish["amount"]["total"] != trade.amount:
-            raise _refused(400, "INVALID_REQUEST", "amount.total is not the order's amount")
+            raise refused(400, "INVALID_REQUEST", "amount.total is not the order's amount")
         if sum(given_back) + wish["amount"]["refund"] > trade.amount:
-            raise _refused(400, "INVALID_REQUEST", "the refunds would exceed what was paid")
+            raise refused(400, "INVALID_REQUEST", "the refunds would exceed what was paid")
 
     def _find_refunded_trade(self, wish: dict[str, Any]) -> Trade:
         theirs = read_text(wish, "transaction_id", longest=32, required=False)
@@ -228,14 +310,46 @@ class WeChat(Side):
         else:
             trade = self.ledger.find_trade(self.name, ours or "")
         if trade is None or ours not in (None, trade.out_trade_no):
-            raise _refused(404, "RESOURCE_NOT_EXISTS", "no such order")
+            raise refused(404, "RESOURCE_NOT_EXISTS", "no such order")
         return trade
 
     def _query_refund(self, call: Call, out_refund_no: str) -> Reply:
         refund = self.ledger.find_refund(self.name, out_refund_no)
         if refund is None:
-            raise _refused(404, "RESOURCE_NOT_EXISTS", "no such refund")
+            raise refused(404, "RESOURCE_NOT_EXISTS", "no such refund")
         return Reply(200, describe_refund(self.ledger.get_trade(refund.trade_id), refund))
+
+    # Bills
+
+    def _make_bill(self, call: Call) -> Reply:
+        wish = call.request.args.to_dict()
+        day = read_day(read_text(wish, "bill_date", longest=10, pattern=r"\d{4}-\d\d-\d\d") or "")
+        # The bills of payments alone and of refunds alone have other columns; nobody here reads them.
+        read_text(wish, "bill_type", longest=10, pattern="ALL", required=False)
+        packing = read_text(wish, "tar_type", longest=10, pattern="GZIP", required=False)
+        start, end = (
+            to_us(datetime.combine(at, datetime.min.time(), BEIJING)) for at in (day, day + timedelta(days=1))
+        )
+        lines = self.list_booked(call, start, end)
+        if not lines:
+            raise refused(400, "NO_STATEMENT_EXIST", "there were no trades on this day")
+        text = write_bill(lines, mchid=self.keys.mchid, appid=self.keys.appid)
+        token = self._keep_bill(pack(text) if packing else text)
+        url = f"{call.request.host_url}v3/billdownload/file?token={token}"
+        return Reply(200, {"hash_type": "SHA1", "hash_value": digest(text), "download_url": url})
+
+    def _keep_bill(self, content: bytes) -> str:
+        now, token = now_us(), make_letters(64)
+        self._bills = {kept: bill for kept, bill in self._bills.items() if bill.until > now}
+        self._bills[token] = _Bill(content, now + _BILL_LIFE_US)
+        return token
+
+    def _download_bill(self, call: Call) -> Reply:
+        """The file itself, without a signature."""
+        bill = self._bills.get(call.request.args.get("token", ""))
+        if bill is None or bill.until <= now_us():
+            raise refused(400, "PARAM_ERROR", "this token is unknown or too old")
+        return Reply(200, bill.content, is_sealed=False, content_type="text/plain; charset=utf-8")
 
     # Certificates, for clients in certificate mode
 
@@ -258,7 +372,7 @@ class WeChat(Side):
 
     # Notifications
 
-    def describe_notice(self, trade: Trade, refund: Refund | None) -> dict[str, Any]:
+    def describe_notice(self, trade: Trade, refund: Refund | None, event: str) -> dict[str, Any]:
         """The content of a payment's is the query's; a refund's has its own, smaller set of fields."""
         if refund is None:
             return describe_trade(trade, "SUCCESS", mchid=self.keys.mchid, appid=self.keys.appid)
@@ -292,7 +406,8 @@ class WeChat(Side):
         """Sign an answer; every call whose own signature was right gets a signed one, refusals too."""
         document = reply.document
         body = b"" if document is None else document if isinstance(document, bytes) else to_json(document)
-        response = Response(body, reply.status, content_type=_JSON)
+        response = Response(body, reply.status, content_type=reply.content_type or _JSON)
+        response.headers.extend(reply.headers)
         if reply.is_sealed:
             serial = request.headers.get("Wechatpay-Serial")
             response.headers.extend(self.keys.seal(body, serial=serial, is_forged=is_forged))
@@ -326,11 +441,11 @@ class WeChat(Side):
     def _check_merchant(self, document: dict[str, Any]) -> None:
         self._check_mchid(document)
         if read_text(document, "appid", longest=32) != self.keys.appid:
-            raise _refused(400, "APPID_MCHID_NOT_MATCH", "this appid is not bound to the mchid")
+            raise refused(400, "APPID_MCHID_NOT_MATCH", "this appid is not bound to the mchid")
 
     def _check_mchid(self, document: dict[str, Any]) -> None:
         if read_text(document, "mchid", longest=32) != self.keys.mchid:
-            raise _refused(400, "PARAM_ERROR", "mchid is not the mchid of the signature", {"field": "/mchid"})
+            raise refused(400, "PARAM_ERROR", "mchid is not the mchid of the signature", {"field": "/mchid"})
 
     def _check_query(self, request: Request) -> None:
         self._check_mchid(request.args.to_dict())
@@ -338,52 +453,5 @@ class WeChat(Side):
     def _require_trade(self, out_trade_no: str) -> Trade:
         trade = self.ledger.find_trade(self.name, out_trade_no)
         if trade is None:
-            raise _refused(404, "ORDERNOTEXIST", "no such order")
+            raise refused(404, "ORDERNOTEXIST", "no such order")
         return trade
-
-
-def _check_same_order(trade: Trade, order: dict[str, Any]) -> None:
-    if trade.status == "PAID":
-        raise _refused(400, "ORDERPAID", "the order is paid")
-    if trade.status == "CLOSED":
-        raise _refused(400, "ORDERCLOSED", "the order is closed; use a new out_trade_no")
-    if now_us() >= trade.expires_at:
-        raise _refused(400, "INVALID_REQUEST", "the time to pay is over; use a new out_trade_no")
-    if trade.request != order:
-        raise _refused(400, "INVALID_REQUEST", "out_trade_no is taken by an order with other parameters")
-
-
-def _parse_authorization(header: str) -> dict[str, str]:
-    """The five pairs, in any order."""
-    scheme, _, rest = header.partition(" ")
-    parts = [_PAIR.fullmatch(part.strip()) for part in rest.split(",")]
-    pairs = {part[1]: part[2] for part in parts if part}
-    if scheme != SCHEME or set(pairs) != _PAIRS or len(parts) != len(_PAIRS):
-        raise _unsigned(f"Authorization must be {SCHEME} with {', '.join(sorted(_PAIRS))}, once each")
-    return pairs
-
-
-def _read_json(request: Request) -> dict[str, Any]:
-    if request.mimetype != "application/json":
-        raise _refused(400, "PARAM_ERROR", "Content-Type must be application/json")
-    try:
-        document = json.loads(request.get_data().decode(), parse_constant=_refuse_constant)
-        to_json(document)  # a lone surrogate can be escaped in JSON but is no text
-    except (ValueError, RecursionError) as error:
-        raise _refused(400, "PARAM_ERROR", "the body is not JSON in UTF-8") from error
-    if not isinstance(document, dict):
-        raise _refused(400, "PARAM_ERROR", "the body is not a JSON object")
-    return document
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
-
-
-def _refused(status: int, code: str, message: str, detail: dict[str, str] | None = None) -> Refused:
-    return Refused(Reply(status, {"code": code, "message": message} | ({"detail": detail} if detail else {})))
-
-
-def _unsigned(message: str, status: int = 401, code: str = "SIGN_ERROR") -> Refused:
-    """A caller who did not sign gets no signature either."""
-    return Refused(Reply(status, {"code": code, "message": message}, is_sealed=False))

@@ -31,7 +31,7 @@ def describe_trade(trade: Trade, state: str, *, mchid: str, appid: str) -> dict[
         "appid": appid,
         "mchid": mchid,
         "out_trade_no": trade.out_trade_no,
-        "trade_type": "NATIVE",
+        "trade_type": trade.notes.get("trade_type", "NATIVE"),
         "trade_state": state,
         "trade_state_desc": _STATE_WORDS[state],
         "attach": trade.request.get("attach") or "",

@@ -42,6 +42,7 @@ class WeChatKeys:
         merchant = keyring.certificate(
             "wechat_merchant_cert.pem", self.merchant_key, self.mchid, SERIAL_PREFIX
         )
+        self._merchant_cert_file = keyring.path("wechat_merchant_cert.pem")
         self.merchant_serial = f"{merchant.serial_number:040X}"
         self.platform_certificate = keyring.certificate(
             "wechat_platform_cert.pem", self.platform_key, "WeChat Pay platform", SERIAL_PREFIX
@@ -57,6 +58,7 @@ class WeChatKeys:
             "WECHAT_APPID": self.appid,
             "WECHAT_MERCHANT_SERIAL": self.merchant_serial,
             "WECHAT_MERCHANT_KEY_FILE": str(self._merchant_key_file),
+            "WECHAT_MERCHANT_CERT_FILE": str(self._merchant_cert_file),
             "WECHAT_APIV3_KEY": self.apiv3_key,
             "WECHAT_PLATFORM_KEY_ID": self.platform_key_id,
             "WECHAT_PLATFORM_KEY_FILE": str(self._platform_key_file),
@@ -80,6 +82,11 @@ class WeChatKeys:
 def build_request_text(method: str, path_qs: str, timestamp: str, nonce: str, body: bytes) -> bytes:
     """What a merchant signs: method, path with query as sent, time, nonce, body; a line feed after each."""
     return f"{method}\n{path_qs}\n{timestamp}\n{nonce}\n".encode() + body + b"\n"
+
+
+def build_app_text(appid: str, timestamp: str, nonce: str, prepay_id: str) -> bytes:
+    """What a merchant signs for the parameters that its app hands to WeChat's SDK."""
+    return f"{appid}\n{timestamp}\n{nonce}\n{prepay_id}\n".encode()
 
 
 def build_answer_text(timestamp: str, nonce: str, body: bytes) -> bytes:

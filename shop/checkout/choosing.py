@@ -12,9 +12,13 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
 
-from payments.channels.registry import offered_channels
-from payments.showing import OrderView, Situation
+from orders.models import Order
+from payments.cached import WORTH_SHOWING
+from payments.channels.offers import Device, Offer, offers, other_phone, read_device
+from payments.showing import OrderView, Situation, current_payment
 from shop.checkout.words import (
+    AND,
+    LAPSED,
     NO_METHOD,
     PREVIOUS_CLOSED,
     PREVIOUS_FIRST,
@@ -29,60 +33,126 @@ from shop.clock import read_now
 CHOOSING = frozenset({Situation.TO_PAY, Situation.REFUSED})
 # Those in which another payment has to wait for the word about the present one.
 UNDECIDED = frozenset({Situation.WAITING, Situation.CONFIRMING})
-# How our channels are paid on a page; other scenes come with other devices.
-SCENE = "qr"
+# Those in which what was asked for has yet to begin.
+HELD_UP = frozenset({Situation.STARTING, Situation.CONFIRMING})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """One way to pay."""
+    """One way to pay. `payer_fields`: what has to be known of the shopper, as paths."""
 
     channel: str
     scene: str
     wallet: Wallet
+    payer_fields: tuple[str, ...]
+
+    @property
+    def query(self) -> str:
+        """The wish for it, in an address."""
+        return urlencode({"channel": self.channel, "scene": self.scene})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """`methods`: the ways to pay. `wanted`: the one among them, and then the first, that an earlier payment held up.
+    """`methods`: the ways to pay here. `codes`: those for another phone, which scans from this one. `elsewhere`: names of
+    the wallets that another browser could open. `wanted`: the one that was asked for, which comes first among them.
+    `own_code`: the present payment's wallet, by a code.
 
-    `is_open`: the shopper is to choose now. `goes_on`: asking for the wanted one again may go well now, and the page does
-    so by itself. `page`: where it looks for news meanwhile, "" for its own address. `line`: what to say in place of the
-    usual words, "" for those.
+    `is_open`: the shopper is to choose now. `asks_payer`: about themselves, for the wanted one. `goes_on`: asking for the
+    wanted one again may go well now, and the page does so by itself. `page`: where it looks for news meanwhile, "" for its
+    own address. `line`: what to say in place of the usual words, "" for those.
     """
 
     methods: Sequence[Method]
+    codes: Sequence[Method]
+    elsewhere: str
     wanted: Method | None
+    own_code: Method | None
     is_open: bool
+    asks_payer: bool
     goes_on: bool
     has_another: bool
     page: str
     line: Text
 
 
+def device_of(request: HttpRequest) -> Device:
+    """What the shopper looks at the page with."""
+    return read_device(request.headers.get("User-Agent", ""))
+
+
+def find_method(request: HttpRequest, order: Order, *, channel: str, scene: str) -> Method | None:
+    """The way to pay that was asked for, if it is offered; or if it is the present payment's, begun on another device."""
+    methods, codes = _list_methods(order, device_of(request))
+    found = _pick([*methods, *codes], channel, scene)
+    if found:
+        return found
+    payment = current_payment(order)
+    if payment is None or not payment.is_live or (payment.channel, payment.scene) != (channel, scene):
+        return None
+    return Method(channel=channel, scene=scene, wallet=wallet_of(channel), payer_fields=())
+
+
 def offer_methods(request: HttpRequest, view: OrderView) -> Choice:
     """The choice for this order. What is wanted is named by the form that was sent, and then by the address."""
-    methods = [
-        Method(channel.name, SCENE, wallet_of(channel.name))
-        for channel in offered_channels(view.order.currency)
-        if SCENE in channel.scenes()
-    ]
+    device = device_of(request)
+    methods, codes = _list_methods(view.order, device)
     asked = request.POST or request.GET
-    kind = asked.get("channel"), asked.get("scene")
-    wanted = next((method for method in methods if (method.channel, method.scene) == kind), None)
-    goes_on = wanted is not None and _may_go_on(view)
-    may_change = view.situation is Situation.WAITING and ("choose" in request.GET or goes_on)
-    is_open = view.situation in CHOOSING or view.may_supersede or may_change
-    present = view.payment.channel if view.payment else ""
+    wanted = _pick([*methods, *codes], asked.get("channel", ""), asked.get("scene", ""))
+    may_go_on = wanted is not None and _may_go_on(view)
+    may_change = view.situation is Situation.WAITING and ("choose" in request.GET or may_go_on)
+    is_open = view.situation in CHOOSING or view.may_supersede or may_change or _has_lapsed(view)
+    asks_payer = bool(wanted and wanted.payer_fields) and (is_open or view.situation in HELD_UP)
+    present = (view.payment.channel, view.payment.scene) if view.payment else ("", "")
     return Choice(
         methods=sorted(methods, key=lambda method: method is not wanted),
+        codes=sorted(codes, key=lambda method: method is not wanted),
+        elsewhere=_elsewhere(view.order, device),
         wanted=wanted,
+        own_code=next(
+            (code for code in codes if code.channel == present[0] and code.scene != present[1]), None
+        ),
         is_open=is_open,
-        goes_on=goes_on,
-        has_another=any(method.channel != present for method in methods),
-        page=_page(view, wanted) if wanted else "",
+        asks_payer=asks_payer,
+        goes_on=may_go_on and not asks_payer,
+        has_another=any((method.channel, method.scene) != present for method in methods),
+        page=_page(request, view, wanted) if wanted else "",
         line=_line(view, wanted, methods) if is_open or wanted else "",
     )
+
+
+def _list_methods(order: Order, device: Device) -> tuple[list[Method], list[Method]]:
+    """The ways to pay on the device itself, and those with another phone."""
+    codes = [] if device is Device.PC else other_phone(order.currency, order.amount)
+    here = offers(order.currency, device, order.amount)
+    return [_method(offer) for offer in here], [_method(offer) for offer in codes]
+
+
+def _method(offer: Offer) -> Method:
+    return Method(
+        channel=offer.channel.name,
+        scene=offer.scene,
+        wallet=wallet_of(offer.channel.name),
+        payer_fields=offer.channel.payer_fields,
+    )
+
+
+def _pick(methods: Sequence[Method], channel: str, scene: str) -> Method | None:
+    return next((method for method in methods if (method.channel, method.scene) == (channel, scene)), None)
+
+
+def _elsewhere(order: Order, device: Device) -> str:
+    """The wallets that the browser of a wallet keeps shut and the phone's own would open, for people."""
+    if device is Device.PC:
+        return ""
+    here = [offer.channel.name for offer in offers(order.currency, device, order.amount)]
+    outside = [offer.channel.name for offer in offers(order.currency, Device.PHONE, order.amount)]
+    return str(AND).join(str(wallet_of(name).title) for name in outside if name not in here)
+
+
+def _has_lapsed(view: OrderView) -> bool:
+    """Whether the present attempt has ended before its order, and is not being asked for its end only."""
+    return view.situation is Situation.ENDING and view.order.expires_at - read_now() > WORTH_SHOWING
 
 
 def _may_go_on(view: OrderView) -> bool:
@@ -97,14 +167,16 @@ def _may_go_on(view: OrderView) -> bool:
     return view.situation in CHOOSING
 
 
-def _page(view: OrderView, wanted: Method) -> str:
-    path = reverse("pay", kwargs={"number": view.order.number})
-    return f"{path}?{urlencode({'channel': wanted.channel, 'scene': wanted.scene})}"
+def _page(request: HttpRequest, view: OrderView, wanted: Method) -> str:
+    choose = "choose&" if "choose" in request.GET else ""
+    return f"{reverse('pay', kwargs={'number': view.order.number})}?{choose}{wanted.query}"
 
 
 def _line(view: OrderView, wanted: Method | None, methods: Sequence[Method]) -> Text:
     if not methods:
         return NO_METHOD % {"currency": view.order.currency}
+    if _has_lapsed(view) and view.payment:
+        return LAPSED % {"title": wallet_of(view.payment.channel).title}
     was_held_up = view.payment is not None and view.payment.close_unanswered_since is not None
     if wanted is None or not was_held_up or view.may_supersede:
         return ""

@@ -1,14 +1,32 @@
 """The forms of the pages: their fields, limits and words. What an order may be is decided by `orders.placing`."""
 
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Any
+
 from django import forms
 from django.core.validators import RegexValidator
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from orders.placing import CONTACT_LIMITS, MAX_QUANTITY, Contact
+from payments.channels.base import BadPayer
+from payments.channels.brazil import STATES
 
 
-class ContactForm(forms.Form):
+class TypedForm(forms.Form):
+    """A form that people type into."""
+
+    def __init__(self, data: QueryDict | None = None) -> None:
+        super().__init__(data, label_suffix="")
+
+    @property
+    def wrong_fields(self) -> list[forms.BoundField]:
+        """Those with an error, for the list on top."""
+        return [field for field in self if field.errors]
+
+
+class ContactForm(TypedForm):
     """Four fields: where the goods go and whom to tell."""
 
     name = forms.CharField(
@@ -42,18 +60,78 @@ class ContactForm(forms.Form):
         widget=forms.Textarea({"rows": 3, "autocomplete": "street-address"}),
     )
 
-    def __init__(self, data: QueryDict | None = None) -> None:
-        super().__init__(data, label_suffix="")
-
     @property
     def contact(self) -> Contact:
         """What `place_order` wants; only of a valid form."""
         return Contact(**{field: self.cleaned_data[field] for field in CONTACT_LIMITS})
 
+
+def _text(label: Any, *, missing: Any, most: int = 100, **attrs: str) -> forms.CharField:
+    errors = {"required": missing}
+    return forms.CharField(label=label, max_length=most, error_messages=errors, widget=forms.TextInput(attrs))
+
+
+# What channels ask about the shopper, by its path in `Channel.payer_fields`. Whether it can be, the channel says.
+ASKED: dict[str, forms.Field] = {
+    "tax_id": _text(
+        _("CPF or CNPJ"),
+        missing=_("Please tell us your tax number."),
+        most=18,
+        inputmode="numeric",
+        autocomplete="off",
+    ),
+    "address.line1": _text(
+        _("Street and number"),
+        missing=_("Please tell us your street."),
+        most=200,
+        autocomplete="address-line1",
+    ),
+    "address.city": _text(_("City"), missing=_("Please tell us your city."), autocomplete="address-level2"),
+    "address.state": forms.ChoiceField(
+        label=_("State"),
+        choices=[("", ""), *((state, state) for state in sorted(STATES))],
+        error_messages={"required": _("Please choose your state.")},
+        widget=forms.Select({"autocomplete": "address-level1"}),
+    ),
+    "address.postal_code": _text(
+        _("Postal code"),
+        missing=_("Please tell us your postal code."),
+        most=20,
+        inputmode="numeric",
+        autocomplete="postal-code",
+    ),
+    # Whoever names one of these states lives there.
+    "address.country": forms.CharField(initial="BR", disabled=True, widget=forms.HiddenInput()),
+}
+
+
+class PayerForm(TypedForm):
+    """What a channel asks about the shopper: a field for each of its paths, none for most channels."""
+
+    def __init__(self, paths: Sequence[str], data: QueryDict | None = None) -> None:
+        super().__init__(data)
+        for path in paths:
+            self.fields[path] = (
+                deepcopy(ASKED[path]) if path in ASKED else _text(path, missing=_("This is needed."))
+            )
+
     @property
-    def wrong_fields(self) -> list[forms.BoundField]:
-        """Those with an error, for the list on top."""
-        return [field for field in self if field.errors]
+    def payer(self) -> dict[str, Any]:
+        """What `apply_for_payment` wants; only of a valid form."""
+        payer: dict[str, Any] = {}
+        for path, value in self.cleaned_data.items():
+            *parents, name = path.split(".")
+            place = payer
+            for parent in parents:
+                place = place.setdefault(parent, {})
+            place[name] = value
+        return payer
+
+    def blame(self, error: BadPayer) -> bool:
+        """Put what the channel found wrong beside its field; False when there is no such field here."""
+        if error.field in self.fields:
+            self.add_error(error.field, str(error))
+        return error.field in self.fields
 
 
 class CartForm(forms.Form):

@@ -1,23 +1,30 @@
 """The pages about one order: its story, how to pay it, asking the channel, giving it up.
 
 Doors only: read the request, call one flow, show the answer in words. Looking (GET) changes nothing about an order;
-whatever changes it is a POST and may be sent twice without harm.
+whatever changes it is a POST and may be sent twice without harm. Only coming back from a channel's page is a GET that asks
+that channel, as everybody may who sees the order.
 """
 
 import functools
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
+from django.views.decorators.csrf import csrf_exempt
 
-from orders.access import SESSION_KEY, find_order, remember
+from orders.access import SESSION_KEY, find_order, is_token_of, remember, token_of
 from orders.errors import OrderNotFound
 from orders.models import Order
 from payments.applying import apply_for_payment
+from payments.channels.base import BadPayer
+from payments.channels.offers import Device
 from payments.ending import cancel_order
 from payments.errors import (
     AskedTooOften,
@@ -30,18 +37,20 @@ from payments.errors import (
 from payments.querying import query_order_by_person
 from payments.showing import OrderView, Situation, current_payment, view_order
 from payments.statuses import PaymentStatus
-from shop.checkout.choosing import CHOOSING, offer_methods
+from shop.checkout.choosing import CHOOSING, device_of, find_method, offer_methods
 from shop.checkout.doors import Page, post_only
-from shop.checkout.forms import MethodForm
+from shop.checkout.forms import MethodForm, PayerForm
 from shop.checkout.returns import list_returns
 from shop.checkout.story import tell_story
-from shop.checkout.words import SCAN_THERE, tell, wallet_of
+from shop.checkout.words import tell, tell_order, wallet_of
+from shop.middleware import policy_with_form
 from shop.sessions import held_session
 
 OrderPage = Callable[[HttpRequest, Order], HttpResponse]
 
-# Without JavaScript a waiting page asks again this often.
+# Without JavaScript a waiting page asks again this often; less often where something is unfolded or copied, or takes days.
 REFRESH_S = 5
+CALM_REFRESH_S = {"redirect": 30, "form": 30, "voucher": 0}
 # Those in which the time left matters to the shopper.
 COUNTING = CHOOSING | {Situation.STARTING, Situation.WAITING}
 
@@ -49,7 +58,8 @@ COUNTING = CHOOSING | {Situation.STARTING, Situation.WAITING}
 def with_order(page: OrderPage) -> Page:
     """Find the order for whoever may see it; a foreign one and a missing one give the same 404.
 
-    A token in the address counts once: the session remembers the order, and the address is left without it.
+    A token in the address counts once: the session remembers the order, and the address is left without it. What PayPal
+    calls a token, in the address by which its shoppers return, is none.
     """
 
     @functools.wraps(page)
@@ -60,7 +70,7 @@ def with_order(page: OrderPage) -> Page:
             order = find_order(number, token=token, session=request.session, is_staff=is_staff)
         except OrderNotFound:
             return render(request, "404.html", status=404)
-        if not token:
+        if not token or not is_token_of(order, token):
             return page(request, order)
         if number not in request.session.get(SESSION_KEY, []):
             with held_session(request) as session:
@@ -70,14 +80,34 @@ def with_order(page: OrderPage) -> Page:
     return run
 
 
+@csrf_exempt  # it reads nothing of the form and changes nothing
+def order(request: HttpRequest, number: str) -> HttpResponse:
+    """`GET /orders/<number>/`: the order's story with times, and what comes next. With parameters: back from a channel.
+
+    `POST`: back from UnionPay, whose page sends its shoppers by a form. The session's cookie does not come with a POST from
+    elsewhere, but with the GET that follows.
+    """
+    if request.method == "POST":
+        return redirect(f"{request.path}?returned")
+    return _look_at(request, number=number)
+
+
 @with_order
-def order(request: HttpRequest, order: Order) -> HttpResponse:
-    """`GET /orders/<number>/`: the order's story with times, and what comes next."""
+def _look_at(request: HttpRequest, order: Order) -> HttpResponse:
+    if request.GET:
+        return _come_back(order)
     view = view_order(order)
     about = _about(view)
-    if view.situation is Situation.WAITING:
-        about["line"] = SCAN_THERE
+    about["line"] = tell_order(view, about["words"])
     return render(request, "order.html", about | {"story": tell_story(order, about["returns"])})
+
+
+def _come_back(order: Order) -> HttpResponse:
+    """The address of a return proves nothing: the channel is asked, and the page that fits its answer shows it."""
+    with suppress(AskedTooOften):
+        query_order_by_person(order.number)
+    order.refresh_from_db()
+    return redirect("pay" if view_order(order).situation in COUNTING else "order", number=order.number)
 
 
 @with_order
@@ -104,7 +134,7 @@ def check(request: HttpRequest, order: Order) -> HttpResponse:
     payment.refresh_from_db()
     if payment.status != PaymentStatus.PAID:
         words = _("%(app)s does not report a payment yet. If you have just paid, that can take a moment.")
-        messages.info(request, words % {"app": app})
+        messages.info(request, words % {"app": capfirst(str(app))})
     return _back_to(order)
 
 
@@ -125,14 +155,19 @@ def cancel(request: HttpRequest, order: Order) -> HttpResponse:
 
 def _apply(request: HttpRequest, order: Order) -> HttpResponse:
     form = MethodForm(request.POST)
-    if not form.is_valid():
+    wanted: dict[str, Any] = form.cleaned_data if form.is_valid() else {}
+    method = find_method(request, order, channel=wanted.get("channel", ""), scene=wanted.get("scene", ""))
+    if method is None:
         return _show_pay(request, order, problem=_not_offered(), status=400)
-    wanted = form.cleaned_data
+    payer = PayerForm(method.payer_fields, request.POST)
+    if not payer.is_valid():
+        return _show_pay(request, order, payer=payer, status=400)
     try:
         apply_for_payment(
             order.number,
-            channel=wanted["channel"],
-            scene=wanted["scene"],
+            channel=method.channel,
+            scene=method.scene,
+            payer={"ip": request.META.get("REMOTE_ADDR", "")} | payer.payer,
             may_supersede=wanted["supersede"],
             version=order.version,
         )
@@ -140,14 +175,17 @@ def _apply(request: HttpRequest, order: Order) -> HttpResponse:
         return redirect("order", number=order.number)
     except NotOffered:
         return _show_pay(request, order, problem=_not_offered(), status=400)
+    except BadPayer as error:
+        problem = "" if payer.blame(error) else str(error)
+        return _show_pay(request, order, payer=payer, problem=problem, status=400)
     except PaymentConfirming as error:
-        return _show_pay(request, order, held_up=error, status=409)
+        return _show_pay(request, order, payer=payer, held_up=error, status=409)
     except ChannelUnavailable as error:
         words = _(
             "%(title)s cannot take a payment at the moment. Nothing was charged. Please try again shortly."
         )
         problem = words % {"title": wallet_of(error.channel).title}
-        return _show_pay(request, order, problem=problem, status=503)
+        return _show_pay(request, order, payer=payer, problem=problem, status=503)
     return redirect("pay", number=order.number)
 
 
@@ -155,22 +193,47 @@ def _show_pay(
     request: HttpRequest,
     order: Order,
     *,
+    payer: PayerForm | None = None,
     problem: str = "",
     held_up: PaymentConfirming | None = None,
     status: int = 200,
 ) -> HttpResponse:
     view = view_order(order)
     choice = offer_methods(request, view)
+    action = {} if choice.is_open else _open_action(view)
+    leads_to = action["url"] if action.get("type") == "form" else ""
     context = _about(view) | {"choice": choice, "problem": problem, "lifetime_s": settings.ORDER_LIFETIME_S}
+    context |= {"action": action, "leads_to": leads_to} | _ways_out(request, order)
     context["line"] = choice.line or context["line"]
-    if choice.is_open and not choice.methods:
+    context["refresh_s"] = CALM_REFRESH_S.get(action.get("type", ""), context["refresh_s"])
+    if action.get("type") == "voucher" or (choice.is_open and not choice.methods):
         context["seconds_left"] = 0
     if held_up:
         context |= {"refresh_s": held_up.retry_after_s, "after_s": held_up.retry_after_s}
+    if choice.asks_payer and choice.wanted:  # a refresh would empty its fields
+        context |= {"refresh_s": 0, "payer": payer or PayerForm(choice.wanted.payer_fields)}
     response = render(request, "pay.html", context, status=status)
     if held_up:
         response.headers["Retry-After"] = str(held_up.retry_after_s)
+    if leads_to:
+        response.headers["Content-Security-Policy"] = policy_with_form(leads_to)
     return response
+
+
+def _open_action(view: OrderView) -> dict[str, Any]:
+    """What the shopper can pay by now, in the contract's shapes; empty when there is nothing."""
+    if view.situation is not Situation.WAITING or view.payment is None:
+        return {}
+    return dict(view.payment.action or {})
+
+
+def _ways_out(request: HttpRequest, order: Order) -> dict[str, Any]:
+    """How a wallet is opened from here; and the page's address for another browser, which our session does not know."""
+    path = reverse("pay", kwargs={"number": order.number})
+    return {
+        "on_pc": device_of(request) is Device.PC,
+        "link": f"{settings.PUBLIC_URL}{path}?token={token_of(order)}",
+    }
 
 
 def _about(view: OrderView) -> dict[str, Any]:

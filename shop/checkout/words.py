@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from django.utils.functional import Promise
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from orders.statuses import OrderStatus
+from payments.channels.registry import CLASSES, title_of
 from payments.models import Payment
 from payments.showing import Mood, OrderView, Situation
 from payments.statuses import PaymentStatus, RefundStatus
@@ -28,16 +30,23 @@ class Wallet:
     app: Text
 
 
+# A channel that is not here goes by its own title.
 WALLETS = {
     "wechat": Wallet(title=_("WeChat Pay"), app=_("WeChat")),
+    "alipay": Wallet(title=_("Alipay"), app=_("Alipay")),
+    "unionpay": Wallet(title=_("UnionPay"), app=_("UnionPay")),
+    "paypal": Wallet(title=_("PayPal"), app=_("PayPal")),
+    "boleto": Wallet(title=_("Boleto"), app=_("the bank")),
 }
+SOME_WALLET = Wallet(title=_("the wallet"), app=_("the wallet"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
     """`line` is the status line, `title` the order page's heading and the tab, `then` what comes next.
 
-    Texts may hold `%(amount)s`, `%(returned)s`, `%(app)s`, `%(title)s`. `icon` is a file of `templates/icons`.
+    Texts may hold `%(amount)s`, `%(returned)s`, `%(title)s`, `%(app)s`, and `%(App)s` where a sentence begins. `icon` is a
+    file of `templates/icons`.
     `heading`: the order page's own, where the goods have news.
     `look_again_s`: how long an open page may believe it without asking the server; 0 for what stays.
     """
@@ -65,7 +74,7 @@ WORDS: dict[Situation, Words] = {
         icon="hourglass",
         title=_("Waiting for your payment"),
         line=_(
-            "%(app)s has not answered yet. Trying again continues the same payment; you cannot pay it twice."
+            "%(App)s has not answered yet. Trying again continues the same payment; you cannot pay it twice."
         ),
         then=_("Your payment"),
         look_again_s=3,
@@ -83,7 +92,7 @@ WORDS: dict[Situation, Words] = {
         icon="hourglass",
         title=_("Payment is being confirmed"),
         line=_("Your payment is being confirmed. You can close this page; we will find it."),
-        then=_("%(app)s tells us whether you paid"),
+        then=_("%(App)s tells us whether you paid"),
         look_again_s=5,
     ),
     Situation.ENDING: Words(
@@ -91,7 +100,7 @@ WORDS: dict[Situation, Words] = {
         icon="hourglass",
         title=_("Payment is being confirmed"),
         line=_("The time to pay is over. We are asking %(app)s once more whether you paid."),
-        then=_("%(app)s tells us whether you paid"),
+        then=_("%(App)s tells us whether you paid"),
         look_again_s=5,
     ),
     Situation.REVIEWED: Words(
@@ -121,13 +130,13 @@ WORDS: dict[Situation, Words] = {
         mood=Mood.QUIET,
         icon="clock",
         title=_("The time to pay is over"),
-        line=_("The time to pay is over. If you did pay, the money comes back by itself."),
+        line=_("The time to pay is over. If you did pay, the money comes back."),
     ),
     Situation.CANCELLED: Words(
         mood=Mood.QUIET,
         icon="cross",
         title=_("Cancelled"),
-        line=_("You cancelled this order. If a payment still arrives, it comes back by itself."),
+        line=_("You cancelled this order. If a payment still arrives, the money comes back."),
     ),
     Situation.LATE: Words(
         mood=Mood.BACK,
@@ -153,11 +162,38 @@ WORDS: dict[Situation, Words] = {
     ),
 }
 
+# While an attempt is open, by the type of its action: the status line's icon and words, and the order page's, where there
+# is nothing to pay by. Of another type: the last.
+OPEN: dict[str, tuple[str, Text, Text]] = {
+    "qr": (
+        "scan",
+        _("Waiting for you to scan"),
+        _("Your items are set aside. Scan the code on the payment page."),
+    ),
+    "voucher": (
+        "clock",
+        _(
+            "Waiting for your boleto to be paid. Banks tell us within three business days; you can close this page."
+        ),
+        _(
+            "Your items are set aside. The boleto is on the payment page; banks tell us within three business days."
+        ),
+    ),
+    "": (
+        "wallet",
+        _("Waiting for you to pay with %(title)s"),
+        _("Your items are set aside. Finish the payment with %(title)s on the payment page."),
+    ),
+}
 # The shopper asked for another payment while an earlier one is undecided.
 PREVIOUS_FIRST = _("We are checking your earlier payment first, so that you do not pay twice.")
 PREVIOUS_CLOSED = _("Your earlier payment is closed. Go on with %(title)s.")
 PREVIOUS_OPEN = _(
     "Your earlier payment is still open. Go on with %(title)s, and it is closed before the new one begins."
+)
+# The present attempt is too old to be paid, its order is not: a page of a wallet lives some minutes only.
+LAPSED = _(
+    "The page of %(title)s was open for too long. Choose how to pay; the earlier payment is closed first."
 )
 PREVIOUS_UNDECIDED = _(
     "Your earlier payment is still undecided. You may pay another way now; if the earlier one turns out paid too, "
@@ -166,11 +202,10 @@ PREVIOUS_UNDECIDED = _(
 NO_METHOD = _(
     "This shop has no way yet to pay in %(currency)s, so the order cannot be paid here. Cancel it, or let it lapse."
 )
-# On the order page, where there is nothing to scan.
-SCAN_THERE = _("Your items are set aside. Scan the code on the payment page.")
 EXPIRED_UNCHARGED = _(
-    "The time to pay is over. Nothing was charged as far as %(app)s tells us; if it was, it comes back by itself."
+    "The time to pay is over. Nothing was charged as far as %(apps)s told us; if it was, it comes back by itself."
 )
+AND = _(" and ")
 NOT_TAKEN = _("%(title)s did not take this payment. Nothing was charged.")
 
 RETURNED = {
@@ -218,6 +253,7 @@ def tell(view: OrderView, returns: Sequence[Return]) -> Words:
     facts = _facts(view) | {"returned": returned}
     return replace(
         words,
+        icon=_opening(view)[0] if _is_open(view) else words.icon,
         title=str(words.title) % facts,
         line=str(line or words.line) % facts,
         heading=str(heading) % facts,
@@ -225,9 +261,26 @@ def tell(view: OrderView, returns: Sequence[Return]) -> Words:
     )
 
 
+def tell_order(view: OrderView, words: Words) -> Text:
+    """The status line of the order page, which has nothing to pay by."""
+    return str(_opening(view)[2]) % _facts(view) if _is_open(view) else words.line
+
+
 def wallet_of(channel: str) -> Wallet:
-    """The words for a channel; its bare name for one that has none here."""
-    return WALLETS.get(channel, Wallet(title=channel, app=channel))
+    """The words for a channel; its own title where there are none here, and the bare name of one that is gone."""
+    if channel in WALLETS:
+        return WALLETS[channel]
+    title = title_of(channel) if channel in CLASSES else channel
+    return Wallet(title=title, app=title)
+
+
+def _is_open(view: OrderView) -> bool:
+    return view.situation is Situation.WAITING
+
+
+def _opening(view: OrderView) -> tuple[str, Text, Text]:
+    action = (view.payment and view.payment.action) or {}
+    return OPEN.get(action.get("type", ""), OPEN[""])
 
 
 def _returned_line(situation: Situation, status: RefundStatus, returns: Sequence[Return]) -> Text | None:
@@ -237,29 +290,28 @@ def _returned_line(situation: Situation, status: RefundStatus, returns: Sequence
 
 
 def _line(view: OrderView, words: Words) -> Text:
-    if view.situation is Situation.EXPIRED and _was_decided(view):
-        return EXPIRED_UNCHARGED
+    if view.situation is Situation.EXPIRED and (deciders := _deciders(view)):
+        return EXPIRED_UNCHARGED % {"apps": deciders}
     if view.situation is Situation.REFUSED and view.payment and view.payment.action is None:
         return NOT_TAKEN
     if view.may_supersede:
         return PREVIOUS_UNDECIDED
-    return words.line
+    return _opening(view)[1] if _is_open(view) else words.line
 
 
-def _was_decided(view: OrderView) -> bool:
-    """Whether there were attempts and the channel has said of all of them that it took nothing."""
-    statuses = set(Payment.objects.filter(order=view.order).values_list("status", flat=True))
-    return bool(statuses) and statuses <= {PaymentStatus.CLOSED, PaymentStatus.FAILED}
+def _deciders(view: OrderView) -> str:
+    """Who was asked to take money, if they have said of all attempts that they took none; else ""."""
+    attempts = Payment.objects.filter(order=view.order).order_by("pk").values_list("channel", "status")
+    if any(status not in (PaymentStatus.CLOSED, PaymentStatus.FAILED) for channel, status in attempts):
+        return ""
+    return str(AND).join(str(wallet_of(channel).app) for channel in dict(attempts))
 
 
 def _facts(view: OrderView) -> dict[str, Any]:
-    wallet = (
-        wallet_of(view.payment.channel)
-        if view.payment
-        else Wallet(title=_("the wallet"), app=_("the wallet"))
-    )
+    wallet = wallet_of(view.payment.channel) if view.payment else SOME_WALLET
     return {
         "amount": view.order.amount_text,
         "title": wallet.title,
         "app": wallet.app,
+        "App": capfirst(str(wallet.app)),
     }

@@ -15,11 +15,18 @@ def seal_callback(keys: WeChatKeys, number: str, amount: int) -> tuple[dict[str,
     now = now_us()
     trade = Trade(
         id=0, channel="wechat", out_trade_no=number, part=0, channel_number=f"4200{secrets.randbelow(10**24):024}",
-        amount=amount, currency="CNY", status="PAID", description="", notify_url="", request={}, created_at=now,
+        amount=amount, currency="CNY", status="PAID", description="", notify_url="", request={}, notes={}, created_at=now,
         expires_at=now, paid_at=now, declined_at=None,
     )  # fmt: skip
     notice = Notice(
-        id=secrets.token_hex(16), trade_id=0, refund_id=None, url=PATH, created_at=now, tries=0, due_at=None
+        id=secrets.token_hex(16),
+        trade_id=0,
+        refund_id=None,
+        url=PATH,
+        event="",
+        created_at=now,
+        tries=0,
+        due_at=None,
     )
     said = to_json(describe_trade(trade, "SUCCESS", mchid=keys.mchid, appid=keys.appid))
     sealed = encrypt(keys.apiv3_key, said, "transaction")

@@ -46,7 +46,9 @@ def test_benchmark_counts_every_callback_that_it_sent():
 def keys(tmp_path: Path, settings: Any) -> WeChatKeys:
     keys = WeChatKeys(Keyring(tmp_path / "keys"))
     variables = keys.read_environment() | {"WECHAT_BASE_URL": "https://127.0.0.1:9"}
-    settings.CHANNELS = {"wechat": {key: variables[f"WECHAT_{key}"] for key in settings.WECHAT_KEYS}}
+    settings.CHANNELS = {
+        "wechat": {key: variables[f"WECHAT_{key}"] for key in settings.CHANNEL_KEYS["wechat"]}
+    }
     return keys
 
 

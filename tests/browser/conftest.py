@@ -73,13 +73,18 @@ def open_page(browser: Browser, live_server) -> Iterator[Callable[..., Page]]:
     contexts, complaints = [], []
 
     def open_one(
-        *, width: int = 1280, javascript: bool = True, scheme: Literal["light", "dark"] = "light"
+        *,
+        width: int = 1280,
+        javascript: bool = True,
+        scheme: Literal["light", "dark"] = "light",
+        user_agent: str | None = None,
     ) -> Page:
         context = browser.new_context(
             viewport={"width": width, "height": 844 if width < 600 else 800},
             base_url=live_server.url,
             java_script_enabled=javascript,
             color_scheme=scheme,
+            user_agent=user_agent,
         )
         context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)

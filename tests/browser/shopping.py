@@ -17,8 +17,13 @@ def fill_in(page: Page) -> None:
 
 def order_tea(page: Page) -> None:
     """From the catalogue to the pay page, which offers the ways to pay."""
+    order_one(page, "Longjing tea")
+
+
+def order_one(page: Page, goods: str) -> None:
+    """The same with other goods."""
     page.goto("/")
-    page.get_by_role("button", name="Add Longjing tea to the cart").click()
+    page.get_by_role("button", name=f"Add {goods} to the cart").click()
     page.get_by_role("link", name="Check out").click()
     fill_in(page)
     page.get_by_role("button", name="Place the order").click()

@@ -1,5 +1,6 @@
 """Shoppers with a browser of their own, as Django's test client plays it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from django.test import Client
 
 from orders.access import SESSION_KEY
 from orders.models import Order
-from payments.channels.base import CreateRequest
+from payments.channels.base import Attempt, Limits
 from payments.channels.registry import get_channel
 from payments.models import Payment
 from tests.factories import make_payment, make_product
@@ -56,12 +57,13 @@ def own(client: Client, order: Order) -> str:
 def begin_on_a_phone(order: Order) -> Payment:
     """An open attempt of another kind than the pages offer, with a trade at the sandbox that the wallet can pay."""
     payment = make_payment(order, scene="wap")
-    trade = CreateRequest(
+    trade = Attempt(
         number=payment.number,
         scene="qr",
         amount_minor=payment.amount,
         currency=payment.currency,
         description="begun on a phone",
+        started_at=payment.created_at,
         expires_at=payment.expires_at,
         notify_url=f"{settings.PUBLIC_URL}/notify/wechat/",
         return_url="",
@@ -70,14 +72,47 @@ def begin_on_a_phone(order: Order) -> Payment:
     return payment
 
 
+class Offered:
+    """A channel that the pages offer, though nothing here may call it."""
+
+    limits = dict.fromkeys(("CNY", "USD", "BRL"), Limits(1, 10_000_000))
+    payer_fields: tuple[str, ...] = ()
+
+    def __init__(self, name: str, *scenes: str, payer_fields: tuple[str, ...] = ()) -> None:
+        self.name = name
+        self.payer_fields = payer_fields
+        self.kinds = frozenset(scenes)
+
+    def scenes(self) -> frozenset[str]:
+        return self.kinds
+
+
+WECHAT = Offered("wechat", "qr", "wap", "app")
+ALIPAY = Offered("alipay", "qr", "wap", "app")
+UNIONPAY = Offered("unionpay", "qr", "wap", "app")
+PAYPAL = Offered("paypal", "page", "wap", "app")
+BOLETO = Offered(
+    "boleto", "voucher", payer_fields=("tax_id", "address.line1", "address.city", "address.state")
+)
+
+
 @pytest.fixture
-def wechat(monkeypatch: pytest.MonkeyPatch) -> None:
-    """WeChat Pay is offered on the pages, though nothing here may call it."""
+def offer(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Has these channels offered on the pages, for every currency."""
 
-    class Offered:
-        name = "wechat"
+    def offer_these(*channels: Offered) -> None:
+        monkeypatch.setattr("payments.channels.offers.offered_channels", lambda currency: channels)
 
-        def scenes(self) -> frozenset[str]:
-            return frozenset({"qr"})
+    return offer_these
 
-    monkeypatch.setattr("shop.checkout.choosing.offered_channels", lambda currency: [Offered()])
+
+@pytest.fixture
+def wechat(offer: Callable[..., None]) -> None:
+    """WeChat Pay alone is offered."""
+    offer(WECHAT)
+
+
+@pytest.fixture
+def five(offer: Callable[..., None]) -> None:
+    """All of them are offered."""
+    offer(WECHAT, ALIPAY, UNIONPAY, PAYPAL, BOLETO)

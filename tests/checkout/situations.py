@@ -1,9 +1,11 @@
 """One order in each situation that a shopper can see, made through the product's own rooms and without a channel."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models.functions import Now
 
 from orders.models import Order
 from orders.moves import close_order, lock_order, move_order
@@ -29,6 +31,11 @@ def close(order: Order, reason: CloseReason) -> None:
 
 def _starting(order: Order) -> None:
     Payment.objects.filter(pk=make_payment(order).pk).update(action=None)
+
+
+def _ending(order: Order) -> None:
+    make_payment(order, lives_s=-1)
+    Order.objects.filter(pk=order.pk).update(expires_at=Now() - timedelta(seconds=1))
 
 
 def _surplus(order: Order) -> None:
@@ -59,7 +66,7 @@ STEPS: dict[Situation, Callable[[Order], object]] = {
     Situation.STARTING: _starting,
     Situation.WAITING: make_payment,
     Situation.CONFIRMING: lambda order: mark_unsure(make_payment(order)),
-    Situation.ENDING: lambda order: make_payment(order, lives_s=-1),
+    Situation.ENDING: _ending,
     Situation.REVIEWED: lambda order: settle(make_payment(order), amount_minor=1),
     Situation.PAID: lambda order: settle(make_payment(order)),
     Situation.SURPLUS: _surplus,

@@ -13,9 +13,11 @@ from orders.models import Order
 from orders.statuses import CloseReason
 from payments.channels.base import Outcome
 from payments.models import Payment, Refund
+from payments.moves import mark_unsure
 from payments.showing import Situation, view_order
 from payments.statuses import RefundStatus
 from shop.checkout.returns import list_returns
+from shop.checkout.templatetags.look import duration
 from shop.checkout.words import WORDS, Words, tell
 from tests.checkout.conftest import own
 from tests.checkout.situations import STEPS, close, make_situation, settle
@@ -204,3 +206,38 @@ def test_story_of_an_order_that_late_money_reopened_says_why(shopper):
 def test_amount_is_large_with_the_currency_small(shopper):
     page = page_of(shopper, make_order(price=123456, currency="USD"), "pay/")
     assert '<p class="large"><span class="amount"><small>$</small>1,234.56</span></p>' in page
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "no time"),
+        (1, "1 second"),
+        (119, "119 seconds"),
+        (120, "2 minutes"),
+        (1741, "30 minutes"),
+        (7199, "120 minutes"),
+        (7200, "2 hours"),
+        (172_799, "48 hours"),
+        (172_800, "2 days"),
+        (250_000, "3 days"),
+    ],
+)
+def test_time_left_is_told_in_the_unit_that_people_think_in(seconds, words):
+    assert duration(seconds) == words
+
+
+def test_expired_order_names_every_channel_that_says_it_took_nothing():
+    order = make_order()
+    for channel in ("alipay", "paypal"):
+        settle(make_payment(order, channel=channel), Outcome.CLOSED)
+    close(order, CloseReason.EXPIRED)
+    order.refresh_from_db()
+    assert "Nothing was charged as far as Alipay and PayPal told us" in words_of(order).line
+
+
+@pytest.mark.parametrize(("channel", "subject"), [("boleto", "The bank"), ("unionpay", "UnionPay")])
+def test_sentence_that_begins_with_the_channel_begins_with_a_capital(channel, subject):
+    order = make_order()
+    mark_unsure(make_payment(order, channel=channel))
+    assert words_of(order).then == f"{subject} tells us whether you paid"

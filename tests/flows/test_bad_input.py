@@ -24,7 +24,7 @@ from payments.channels.seals import sign_rsa_sha256
 from payments.models import Callback, Case, Payment, Receipt, Refund
 from payments.querying import query_payment
 from payments.refunding import ask_refund, send_refund
-from payments.settling import Settled
+from payments.statuses import Settled
 from shop.models import Alarm, Event
 from tests.factories import make_order
 from tests.flows.test_api import Api, problem

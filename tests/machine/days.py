@@ -121,10 +121,47 @@ def refund_was_made_in_the_console(machine: Any) -> None:
 
 
 def money_came_astray(machine: Any) -> None:
-    code_is_shown(machine)
+    machine.apply(0, "unionpay", [], insists=False)
     machine.pay(0, None, is_told=False)
     machine.see_something_odd(0, "ours astray")
     machine.see_something_odd(0, "forged")
+
+
+def consent_was_given(machine: Any) -> None:
+    machine.apply(0, "paypal", [], insists=False)
+    machine.pay(0, None, is_told=True)
+
+
+def consent_was_taken_up(machine: Any) -> None:
+    consent_was_given(machine)
+    machine.query(0, [])
+
+
+def cancelled_order_was_agreed_to(machine: Any) -> None:
+    machine.apply(0, "paypal", [], insists=False)
+    machine.cancel(0, [])
+    machine.pay(0, None, is_told=True)
+    machine.query(0, [])
+
+
+def money_is_taken_in_silence(machine: Any) -> None:
+    consent_was_given(machine)
+    machine.query(0, [Fault.NONE, Fault.LOST_BEFORE])
+    machine.cancel(0, [])
+
+
+def capture_was_refused(machine: Any) -> None:
+    consent_was_given(machine)
+    machine.query(0, [Fault.NONE, Fault.REFUSED])
+
+
+def shopper_paid_otherwise_while_the_purse_was_silent(machine: Any) -> None:
+    consent_was_given(machine)
+    machine.query(0, [Fault.NONE, Fault.LOST_BEFORE])
+    machine.apply(0, "wechat", [], insists=False)
+    machine.pass_time(100)
+    machine.apply(0, "wechat", [], insists=True)
+    machine.pay(1, None, is_told=True)
 
 
 DAYS: dict[Any, set[str]] = {
@@ -154,4 +191,9 @@ DAYS: dict[Any, set[str]] = {
     refund_was_not_possible: {"refund FAILED"},
     refund_was_made_in_the_console: {"console refund"},
     money_came_astray: {"unmatched", "forged"},
+    consent_was_taken_up: {"capture begun", "settled"},
+    cancelled_order_was_agreed_to: {"order cancelled", "payment closed"},
+    money_is_taken_in_silence: {"capture begun", "not closed on a guess", "settled"},
+    capture_was_refused: {"capture begun", "payment failed"},
+    shopper_paid_otherwise_while_the_purse_was_silent: {"capture begun", "settled", "payment expired"},
 }

@@ -48,7 +48,7 @@ from shop.models import Alarm, Source
 from tests.factories import ContactFactory, make_product
 from tests.machine import till, world
 from tests.machine.days import DAYS
-from tests.machine.till import Back, Crash, Fault, Ledger, Message, Trade, Word
+from tests.machine.till import CONSOLE, MUST_ASK, Back, Crash, Fault, Ledger, Message, Trade, Word
 from tests.machine.world import World
 
 # How many examples for each beginning, on fresh paths; 0 is the short run, which is always the same.
@@ -96,7 +96,7 @@ class Machine(RuleBasedStateMachine):
             self.world.place(order.number, buyer, quantity)
 
     @precondition(lambda self: self.world.orders)
-    @rule(which=WHICH, channel=st.sampled_from(["wechat", "unionpay"]), insists=st.booleans(), faults=FAULTS)
+    @rule(which=WHICH, channel=st.sampled_from(sorted(till.CLASSES)), insists=st.booleans(), faults=FAULTS)
     def apply(self, which: int, channel: str, faults: list[Fault], *, insists: bool) -> None:
         number, order = pick(list(self.world.orders.items()), which)
         refusal: PaymentError | None = None
@@ -139,12 +139,15 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.ledger.trades)
     @rule(which=WHICH, amount=st.sampled_from([None] * 6 + [1, 999]), is_told=st.booleans())
     def pay(self, which: int, amount: int | None, *, is_told: bool) -> None:
-        """The shopper's money arrives: in time, late, or twice."""
+        """The shopper's money arrives, or the consent to take it: in time, late, or twice."""
         trade = pick(self.ledger.trades, which)
-        if trade.status == "PAID" and trade.channel == "unionpay":
+        if trade.channel == "paypal":
+            self.ledger.agree(trade)
+        elif trade.status == "PAID" and trade.channel == "unionpay":
             return  # asked about a number, a channel names one trade: of the other only a statement can tell
-        self.ledger.pay(trade, amount=None if trade.status == "PAID" else amount)
-        if is_told:
+        else:
+            self.ledger.pay(trade, amount=None if trade.status == "PAID" else amount)
+        if is_told and self.ledger.messages:
             self._deliver(self.ledger.messages[-1])
 
     @precondition(lambda self: self.ledger.messages)
@@ -178,14 +181,14 @@ class Machine(RuleBasedStateMachine):
     def _pay_astray(self, which: int, *, is_ours: bool) -> None:
         """Money under a number of nobody, or under one of ours at another channel."""
         channel, number = pick(list(self.world.payments), which)
-        other = "unionpay" if channel == "wechat" else "wechat"
+        other = "unionpay" if is_ours and channel == "wechat" else "wechat"
         number = number if is_ours else f"STRAY{len(self.ledger.messages)}"
         self.ledger.pay(self.ledger.open(other, number, world.PRICE))
 
     def _refund_in_the_console(self, which: int) -> None:
         paid = [trade for trade in self.ledger.trades if trade.status == "PAID" and trade.left]
         if paid:
-            trade, number = pick(paid, which), f"C{len(self.ledger.messages):04}"
+            trade, number = pick(paid, which), f"{CONSOLE}{len(self.ledger.messages):04}"
             back = self.ledger.give_back(trade, number, trade.left if which % 2 else 1, status="PROCESSING")
             self.ledger.end_refund(trade, back, "SUCCESS")
 
@@ -194,6 +197,7 @@ class Machine(RuleBasedStateMachine):
     @rule(by_s=st.sampled_from([100, 300, 1900, 1900, 3 * HOURS_S, 25 * HOURS_S]))
     def pass_time(self, by_s: int) -> None:
         self.world.now += by_s
+        self.ledger.now = self.world.now
         age_everything(by_s)
 
     @rule(faults=FAULTS)
@@ -303,8 +307,7 @@ class Machine(RuleBasedStateMachine):
             self.reached["crashed"] += 1
 
     def _hear(self, order: world.Order | None = None) -> None:
-        for word in self.ledger.words:
-            self.world.hear(word)
+        self.world.hear(self.ledger.words)
         for made in self.ledger.tries:
             assert order is not None, "only applying creates"
             self.world.try_create(order, made)
@@ -317,8 +320,7 @@ class Machine(RuleBasedStateMachine):
             assert handle(claim), f"the handler of {claim.kind} failed"
             has_worked = True
         words = self.ledger.words[before:]
-        for word in words:
-            self.world.hear(word)
+        self.world.hear(words)
         if claim.kind == "expire_order":
             self._expire(claim.subject, words, crashed=not has_worked)
         elif message and self._is_read(message, has_worked=has_worked):
@@ -351,13 +353,13 @@ class Machine(RuleBasedStateMachine):
             return
         if not self._is_ours(message.word):
             self.unread.setdefault(message.id, self.world.now)
-        elif message.word.channel == "wechat":
-            self.world.hear(message.word)
+        elif message.word.channel not in MUST_ASK:
+            self.world.hear([message.word])
 
     def _is_ours(self, word: Word) -> bool:
         if isinstance(word.report, PaymentReport):
             return (word.channel, word.report.number) in self.world.payments
-        return not word.report.number.startswith("C")
+        return not word.report.number.startswith(CONSOLE)
 
     def _open_backs(self) -> list[tuple[Trade, Back]]:
         return [

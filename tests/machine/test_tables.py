@@ -12,8 +12,9 @@ from orders.models import Order
 from payments.channels.base import Outcome, RefundReport
 from payments.models import Case, Payment, Receipt, Refund
 from payments.refunding import ask_refund, reject_refund
-from payments.settling import Settled, settle_payment, settle_refund
-from payments.statuses import PaymentStatus, RefundStatus
+from payments.returning import settle_refund
+from payments.settling import settle_payment
+from payments.statuses import PaymentStatus, RefundStatus, Settled
 from shop.models import Event, Source
 from tests.factories import make_order, make_payment, make_product, report, steps
 

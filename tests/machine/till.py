@@ -1,22 +1,23 @@
-"""Two channels that live in this process. Their ledger is the truth of the money, and their calls fail when told to.
+"""Three channels that live in this process. Their ledger is the truth of the money, and their calls fail when told to.
 
 They speak the words of `payments.channels.base` and meet neither our database nor the model: what arrived here is kept
 in `Ledger.words`, so that the model hears exactly what we heard.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from payments.channels.base import (
+    Attempt,
     CallbackMessage,
     CallbackReply,
     Channel,
     Created,
-    CreateRequest,
+    Limits,
     NotGenuine,
     Outcome,
     PaymentReport,
@@ -26,6 +27,7 @@ from payments.channels.base import (
     Refused,
     Repeat,
     Report,
+    StatementLine,
     Unanswered,
     Unreachable,
     report_from_json,
@@ -43,8 +45,16 @@ REFUND_OUTCOMES = {
     "CLOSED": Outcome.CLOSED,
     "ABNORMAL": Outcome.OPEN,
 }
+# How long the shopper's consent can be used, by which time the attempt itself is long dead.
+CONSENT_S = 3 * 3600
+# Refunds that were made in a console have numbers that begin so.
+CONSOLE = "C"
 # The adapters' registry takes these in place of the real ones.
-CLASSES = {"wechat": "tests.machine.till.Wallet", "unionpay": "tests.machine.till.Bank"}
+CLASSES = {
+    "wechat": "tests.machine.till.Wallet",
+    "unionpay": "tests.machine.till.Bank",
+    "paypal": "tests.machine.till.Purse",
+}
 
 
 class Fault(StrEnum):
@@ -83,6 +93,7 @@ class Trade:
     currency: str = "CNY"
     status: str = "OPEN"
     channel_number: str = ""
+    agreed_at: int | None = None
     refunds: list[Back] = field(default_factory=list)
 
     @property
@@ -96,7 +107,10 @@ class Trade:
 
 @dataclass(frozen=True)
 class Word:
-    """What one call or message said, as it reached us. `trade` names the trade of a refund."""
+    """What one call or message said, as it reached us. `trade` names the trade of a refund.
+
+    One with the operation "begin" comes before every capture, however that ends: nothing has been said yet.
+    """
 
     channel: str
     operation: str
@@ -128,7 +142,7 @@ class Message:
 
 
 class Ledger:
-    """All that both channels know, what they told us, and what they will do wrong."""
+    """All that the channels know, what they told us, and what they will do wrong. `now` is in seconds."""
 
     def __init__(self) -> None:
         self.clear()
@@ -140,6 +154,7 @@ class Ledger:
         self.tries: list[Try] = []
         self.faults: list[Fault] = []
         self.refunds_end_at_once = True
+        self.now = 0
         self._count = 0
 
     def begin(self, faults: Sequence[Fault] = ()) -> None:
@@ -166,6 +181,12 @@ class Ledger:
         trade.amount = trade.amount if amount is None else amount
         self.send(Word(trade.channel, "callback", report_of(trade)))
 
+    def agree(self, trade: Trade) -> None:
+        """The shopper lets us take the money. A trade that has ended needs no consent."""
+        if trade.status == "OPEN":
+            trade.agreed_at = self.now
+            self.send(Word(trade.channel, "callback", report_of(trade, self.now)))
+
     def give_back(self, trade: Trade, number: str, amount: int, *, status: str) -> Back:
         back = Back(number, amount, status, self._new_number("B"))
         trade.refunds.append(back)
@@ -188,7 +209,10 @@ class Ledger:
         return f"{prefix}{self._count:04}"
 
 
-def report_of(trade: Trade) -> PaymentReport:
+def report_of(trade: Trade, now: int = 0) -> PaymentReport:
+    if trade.status == "OPEN" and trade.agreed_at is not None:
+        outcome = Outcome.APPROVED if now < trade.agreed_at + CONSENT_S else Outcome.NOT_FOUND
+        return PaymentReport(outcome=outcome, number=trade.out_trade_no)
     if trade.status != "PAID":
         return PaymentReport(outcome=OUTCOMES[trade.status], number=trade.out_trade_no, code=trade.status)
     return PaymentReport(
@@ -217,7 +241,8 @@ def refund_report_of(trade: Trade, back: Back) -> RefundReport:
 class Till(Channel):
     """One channel over the shared ledger."""
 
-    currencies = frozenset({"CNY"})
+    limits = {"CNY": Limits(1, 10**10)}
+    has_statement = False
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
@@ -232,28 +257,28 @@ class Till(Channel):
     def dead_at(self, *, scene: str, expires_at: datetime, now: datetime) -> datetime:
         return expires_at + timedelta(seconds=MARGIN_S)
 
-    def create(self, request: CreateRequest) -> Created:
+    def create(self, attempt: Attempt) -> Created:
         fault = self.ledger.next_fault()
-        self.ledger.tries.append(Try(self.name, request.number, fault))
+        self.ledger.tries.append(Try(self.name, attempt.number, fault))
         if fault is Fault.REFUSED:
-            self._open(request)  # some proxy says no, and the channel made it all the same
-        self._call(fault, lambda: self._open(request))
-        return Created(action={"type": "qr", "content": f"till://{request.number}"})
+            self._open(attempt)  # some proxy says no, and the channel made it all the same
+        self._call(fault, lambda: self._open(attempt))
+        return Created(action={"type": "qr", "content": f"till://{attempt.number}"})
 
-    def _open(self, request: CreateRequest) -> Word:
-        trade = self.ledger.find(self.name, request.number)
+    def _open(self, attempt: Attempt) -> Word:
+        trade = self.ledger.find(self.name, attempt.number)
         assert trade is None or self.repeat is Repeat.SAME_NUMBER, "this channel makes a number twice"
-        trade = trade or self.ledger.open(self.name, request.number, request.amount_minor)
+        trade = trade or self.ledger.open(self.name, attempt.number, attempt.amount_minor)
         if trade.status != "OPEN":
             raise Unanswered("there is such a trade, and it has ended")
         return Word(self.name, "create", report_of(trade))
 
-    def query(self, number: str) -> PaymentReport:
-        return self._ask("query", number, lambda: self._state_of(number))
+    def query(self, attempt: Attempt) -> PaymentReport:
+        return self._ask("query", attempt.number, lambda: self._state_of(attempt.number))
 
-    def close(self, number: str) -> PaymentReport:
+    def close(self, attempt: Attempt) -> PaymentReport:
         assert self.can_close, "this channel cannot close"
-        return self._ask("close", number, lambda: self._close(number))
+        return self._ask("close", attempt.number, lambda: self._close(attempt.number))
 
     def _close(self, number: str) -> PaymentReport:
         trade = self.ledger.find(self.name, number)
@@ -265,7 +290,7 @@ class Till(Channel):
         trade = self.ledger.find(self.name, number)
         if trade is None:
             return PaymentReport(outcome=Outcome.NOT_FOUND, number=number)
-        return report_of(trade)
+        return report_of(trade, self.ledger.now)
 
     def refund(self, request: RefundRequest) -> RefundReport:
         trade = next(one for one in self.ledger.trades if one.channel_number == request.channel_number)
@@ -294,7 +319,8 @@ class Till(Channel):
         assert back.amount == request.amount_minor, "the same number with another amount"
         return refund_report_of(trade, back)
 
-    def query_refund(self, number: str) -> RefundReport:
+    def query_refund(self, request: RefundRequest) -> RefundReport:
+        number = request.number
         trade, back = self._find_back(number)
         report = (
             refund_report_of(trade, back)
@@ -325,9 +351,23 @@ class Till(Channel):
     def refuse_callback(self, reason: str) -> CallbackReply:
         return CallbackReply(status=401)
 
+    def statement_ready_at(self, day: date) -> datetime:
+        raise AssertionError("nobody asks this channel for its books")
+
+    def fetch_statement(self, day: date, into: BinaryIO) -> None:
+        raise AssertionError("nobody asks this channel for its books")
+
+    def read_statement(self, file: BinaryIO) -> Iterator[StatementLine]:
+        raise AssertionError("nobody asks this channel for its books")
+
     def _ask(self, operation: str, number: str, act: Callable[[], PaymentReport]) -> PaymentReport:
+        return self._ask_with(self.ledger.next_fault(), operation, number, act)
+
+    def _ask_with(
+        self, fault: Fault, operation: str, number: str, act: Callable[[], PaymentReport]
+    ) -> PaymentReport:
         try:
-            report = self._call(self.ledger.next_fault(), lambda: Word(self.name, operation, act()))
+            report = self._call(fault, lambda: Word(self.name, operation, act()))
         except (Unreachable, Unanswered, Refused):
             report = PaymentReport(outcome=Outcome.UNKNOWN, number=number)
             self.ledger.words.append(Word(self.name, operation, report))
@@ -374,3 +414,41 @@ class Bank(Till):
     repeat = Repeat.ASK_THEN_NEW
     can_close = False
     confirms_callbacks_by_query = True
+
+
+class Purse(Till):
+    """Its shopper agrees and we take the money; its messages only say where to ask, and it is closed by never taking any."""
+
+    name = "paypal"
+    title = "Purse"
+    repeat = Repeat.SAME_NUMBER
+    needs_capture = True
+    confirms_callbacks_by_query = True
+
+    def _close(self, number: str) -> PaymentReport:
+        report = self._state_of(number)
+        is_paid = report.outcome is Outcome.SUCCEEDED
+        return report if is_paid else PaymentReport(outcome=Outcome.CLOSED, number=number)
+
+    def capture(self, attempt: Attempt) -> PaymentReport:
+        assert attempt.capture_id, "without a fixed id a repeat would take the money again"
+        number, fault = attempt.number, self.ledger.next_fault()
+        begun = PaymentReport(outcome=Outcome.OPEN, number=number)
+        self.ledger.words.append(Word(self.name, "begin", begun))
+        trade = self.ledger.find(self.name, number)
+        if fault is Fault.REFUSED and trade is not None and trade.status == "OPEN":
+            trade.status, fault = "CLOSED", Fault.NONE  # for good
+        return self._ask_with(fault, "capture", number, lambda: self._take(number))
+
+    def _take(self, number: str) -> PaymentReport:
+        report, trade = self._state_of(number), self.ledger.find(self.name, number)
+        if trade is None or report.outcome is Outcome.OPEN:
+            return PaymentReport(outcome=Outcome.NOT_FOUND, number=number)  # nobody has agreed
+        if report.outcome is Outcome.APPROVED:
+            self.ledger.pay(trade)
+            return report_of(trade)
+        return replace(report, outcome=Outcome.REFUSED) if report.outcome is Outcome.CLOSED else report
+
+
+# Whose messages only say where to ask.
+MUST_ASK = frozenset(till.name for till in (Wallet, Bank, Purse) if till.confirms_callbacks_by_query)

@@ -5,11 +5,12 @@ seconds. It knows no alarm, no lock, no supersession and no retry: none of them 
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 from payments.channels.base import Outcome, PaymentReport, RefundReport
-from tests.machine.till import MARGIN_S, Fault, Try, Word
+from tests.machine.till import CONSOLE, MARGIN_S, MUST_ASK, Fault, Try, Word
 
 PRICE, STOCK = 100, 2
 LIFETIME_S = 1850  # between two ticks of the clock, so that nothing happens exactly on time
@@ -40,6 +41,8 @@ class Payment:
     dead_at: int
     status: str = "PAYING"
     maybe_sent: bool = False
+    # Its money is being taken, and we do not know whether it was.
+    is_being_captured: bool = False
 
 
 @dataclass
@@ -90,12 +93,15 @@ class World:
         self.orders[number] = Order(buyer, quantity, self.now + LIFETIME_S)
         self.stock -= quantity
 
-    def end(self, order: Order, reason: str, words: Iterable[Word], *, crashed: bool) -> str:
+    def end(self, order: Order, reason: str, words: Sequence[Word], *, crashed: bool) -> str:
         """Close at the channel, ask, then decide: what a shopper who cancels is told."""
         if order.status != "UNPAID":
             return "paid" if order.status in PAID else "closed"
-        last = {word.report.number: word.report.outcome for word in words}
-        if crashed or Outcome.UNKNOWN in last.values() or self.is_under_review(order):
+        last = {(word.channel, word.report.number): word.report.outcome for word in words}
+        is_undecided = Outcome.UNKNOWN in last.values() or any(
+            self.payments[key].is_being_captured for key in last
+        )
+        if crashed or is_undecided or self.is_under_review(order):
             self.reached["not closed on a guess"] += 1
             return "confirming"
         order.status, order.reason, order.closed_at = "CLOSED", reason, self.now
@@ -122,23 +128,50 @@ class World:
             self.reached["payment failed"] += 1
         payment.maybe_sent |= made.fault is not Fault.UNREACHABLE
 
-    def hear(self, word: Word) -> None:
-        """One word of a channel has arrived and is believed."""
-        report = word.report
-        if isinstance(report, RefundReport):
-            self._hear_refund(word, report)
-        elif word.operation != "create":
-            self._hear_payment(self.payments[word.channel, report.number], word, report)
+    def hear(self, words: Sequence[Word]) -> None:
+        """These words of the channels have arrived and are believed."""
+        for word, then in zip_longest(words, words[1:]):
+            if isinstance(word.report, RefundReport):
+                self._hear_refund(word, word.report)
+            elif word.operation == "begin":
+                self._begin_capture(self.payments[word.channel, word.report.number])
+            elif word.operation != "create" and not _is_taken_up(word, then):
+                self._hear_payment(self.payments[word.channel, word.report.number], word, word.report)
+
+    def _begin_capture(self, payment: Payment) -> None:
+        order = payment.order
+        is_wanted = (order.status, payment.status) == ("UNPAID", "PAYING") and not self.is_under_review(order)
+        assert is_wanted, "money is taken that nobody waits for"
+        payment.is_being_captured = True
+        self.reached["capture begun"] += 1
 
     def _hear_payment(self, payment: Payment, word: Word, report: PaymentReport) -> None:
-        is_over = word.operation == "query" and self.now >= payment.dead_at
+        if word.operation == "capture" and report.outcome is not Outcome.UNKNOWN:
+            payment.is_being_captured = False
         if report.outcome is Outcome.SUCCEEDED:
             self._take_money(payment, word.channel, report)
         elif payment.status != "PAYING":
             return
-        elif report.outcome is Outcome.CLOSED or (is_over and report.outcome is not Outcome.UNKNOWN):
-            payment.status = "CLOSED"
-            self.reached["payment closed" if report.outcome is Outcome.CLOSED else "payment expired"] += 1
+        elif report.outcome is Outcome.REFUSED:
+            self._end_payment(payment, "FAILED", "payment failed")
+        elif report.outcome is Outcome.CLOSED and not (
+            payment.is_being_captured and word.operation == "close"
+        ):
+            self._end_payment(payment, "CLOSED", "payment closed")
+        elif self._is_over(payment, word):
+            self._end_payment(payment, "CLOSED", "payment expired")
+
+    def _is_over(self, payment: Payment, word: Word) -> bool:
+        """Whether its time has passed and the channel, asked after that, knows of no money."""
+        if word.operation != "query" or self.now < payment.dead_at:
+            return False
+        # Money that is on its way shows in no word but the last.
+        unpaid_yet = {Outcome.NOT_FOUND} if payment.is_being_captured else set(Outcome) - {Outcome.UNKNOWN}
+        return word.report.outcome in unpaid_yet
+
+    def _end_payment(self, payment: Payment, status: str, how: str) -> None:
+        payment.status, payment.is_being_captured = status, False
+        self.reached[how] += 1
 
     def _take_money(self, payment: Payment, channel: str, report: PaymentReport) -> None:
         key, order = (channel, report.channel_number), payment.order
@@ -151,7 +184,7 @@ class World:
         if klass == "mismatch":
             return
         self.reached[f"{payment.status} payment paid"] += 1
-        payment.status = "PAID"
+        payment.status, payment.is_being_captured = "PAID", False
         if klass == "settled":
             order.status = "READY_FOR_SHIPMENT"
         else:
@@ -188,11 +221,12 @@ class World:
 
     def find_a_home(self, word: Word) -> bool:
         """A minute has passed over a message that names nothing of ours. False: it waits until that changes."""
-        report, same_number = word.report, (word.channel, word.trade)
+        report = word.report
         if isinstance(report, RefundReport):
-            is_ours = (word.channel, report.payment_number) in self.payments
-            return self._take_console_refund(self.receipts.get(same_number), report, is_ours=is_ours)
-        if (word.channel, report.channel_number) not in self.receipts:
+            return self._find_home_of_refund(word, report)
+        if word.channel in MUST_ASK:  # and there is nothing to ask about
+            self.is_disputed = True
+        elif (word.channel, report.channel_number) not in self.receipts:
             receipt = Receipt("unmatched", report.amount_minor or 0, report.number)
             self.receipts[word.channel, report.channel_number] = receipt
             self.reached["unmatched"] += 1
@@ -200,11 +234,18 @@ class World:
 
     # ---- refunds ----
 
-    def _take_console_refund(self, receipt: Receipt | None, report: RefundReport, *, is_ours: bool) -> bool:
-        amount = report.amount_minor or 0
+    def _find_home_of_refund(self, word: Word, report: RefundReport) -> bool:
+        receipt = self.receipts.get((word.channel, word.trade))
         if receipt is None:
+            is_ours = (word.channel, report.payment_number) in self.payments
             self.is_disputed |= not is_ours
             return not is_ours
+        if word.channel in MUST_ASK:  # the answer has said it, or will
+            return any(refund.number == report.number for refund in receipt.refunds)
+        return self._take_console_refund(receipt, report)
+
+    def _take_console_refund(self, receipt: Receipt, report: RefundReport) -> bool:
+        amount = report.amount_minor or 0
         waiting = [refund for refund in receipt.refunds if refund.status == "PENDING_APPROVAL"]
         if amount > receipt.left + sum(refund.amount for refund in waiting):
             self.reached["console refund waited"] += 1
@@ -243,7 +284,11 @@ class World:
         receipt = self.receipts.get((word.channel, word.trade))
         if receipt is None:
             return
-        unnamed = [refund for refund in receipt.refunds if refund.number in (report.number, "")]
+        known = [refund for refund in receipt.refunds if refund.number == report.number]
+        if report.number.startswith(CONSOLE) and not known:
+            self._take_console_refund(receipt, report)
+            return
+        unnamed = known or [refund for refund in receipt.refunds if not refund.number]
         if not unnamed or unnamed[0].status != "REFUNDING":
             return
         refund, refund.number = unnamed[0], report.number
@@ -268,3 +313,9 @@ class World:
             self.stock += order.quantity
         order.status = "REFUNDED"
         self.reached["order refunded"] += 1
+
+
+def _is_taken_up(word: Word, then: Word | None) -> bool:
+    """Whether it was a consent, and the money is taken at once."""
+    is_next = then is not None and (then.operation, then.report.number) == ("begin", word.report.number)
+    return is_next and word.report.outcome is Outcome.APPROVED

@@ -19,7 +19,8 @@ from payments.callbacks import TAKE_CALLBACK
 from payments.channels.base import Outcome, PaymentReport, RefundReport
 from payments.models import Callback, Payment, Receipt, Refund
 from payments.refunding import ask_refund, reject_refund
-from payments.settling import settle_foreign_refund, settle_payment, settle_refund, settle_unmatched
+from payments.returning import settle_foreign_refund, settle_refund
+from payments.settling import settle_payment, settle_unmatched
 from shop.alarms import set_alarm
 from shop.events import record
 from shop.models import Event, IdempotencyKey, Source

@@ -13,7 +13,7 @@ from orders.moves import close_order, lock_order
 from orders.statuses import CloseReason
 from payments import applying
 from payments.applying import Applied, apply_for_payment
-from payments.channels.base import Created, CreateRequest, Outcome, Repeat
+from payments.channels.base import Attempt, Created, Outcome, Repeat
 from payments.channels.registry import get_channel
 from payments.channels.wechat import WeChat
 from payments.channels.wire import TOTAL_S
@@ -219,7 +219,7 @@ def test_order_that_is_cancelled_while_its_code_is_made_gives_nobody_the_code(sa
     channel = get_channel("wechat")
     create = channel.create
 
-    def cancel_meanwhile(request: CreateRequest) -> Created:
+    def cancel_meanwhile(request: Attempt) -> Created:
         created = create(request)
         Payment.objects.update(superseded_at=Now())
         with transaction.atomic():

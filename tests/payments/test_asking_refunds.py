@@ -12,8 +12,9 @@ from payments.channels.base import Outcome, RefundReport
 from payments.errors import OverRefund, OwnApproval, PaymentNotFound, RefundIsDecided, RefundNotFound
 from payments.models import Case, Payment, Receipt, Refund
 from payments.refunding import approve_refund, ask_refund, reject_refund
-from payments.settling import Settled, settle_foreign_refund, settle_payment, settle_refund, settle_unmatched
-from payments.statuses import ReceiptClass, RefundStatus
+from payments.returning import settle_foreign_refund, settle_refund
+from payments.settling import settle_payment, settle_unmatched
+from payments.statuses import ReceiptClass, RefundStatus, Settled
 from shop.events import record
 from shop.models import Alarm, Event, Source
 from tests.factories import make_order, make_payment, report, steps

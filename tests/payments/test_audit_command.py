@@ -37,7 +37,7 @@ PRICE = 12900
 def channel(sandbox, settings, tmp_path, key_dir):
     """A sandbox of this test's own, so that its list holds nothing but our trades."""
     own = start_sandbox(tmp_path, notify_speed=50, key_dir=key_dir)
-    settings.CHANNELS = {"wechat": {key: own.env[f"WECHAT_{key}"] for key in settings.WECHAT_KEYS}}
+    settings.CHANNELS = {"wechat": {key: own.env[f"WECHAT_{key}"] for key in settings.CHANNEL_KEYS["wechat"]}}
     yield own
     own.end_notifications()
     own.stop()

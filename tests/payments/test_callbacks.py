@@ -193,12 +193,12 @@ def test_only_post_is_taken(sandbox, client):
 
 def test_genuine_message_that_we_cannot_read_is_asked_about(caught, monkeypatch):
     payment, message = caught
-    read = wechat._read_payment
+    read = wechat.read_payment
     unreadable = PaymentReport(outcome=Outcome.UNKNOWN, number=payment.number, code="malformed")
-    monkeypatch.setattr(wechat, "_read_payment", lambda data: unreadable)
+    monkeypatch.setattr(wechat, "read_payment", lambda data: unreadable)
     assert take(message).status == 204
     assert Callback.objects.get().taken_at is None
-    monkeypatch.setattr(wechat, "_read_payment", read)
+    monkeypatch.setattr(wechat, "read_payment", read)
     look_again()
     assert is_paid(payment)
     assert Callback.objects.get().taken_at is not None
@@ -207,7 +207,7 @@ def test_genuine_message_that_we_cannot_read_is_asked_about(caught, monkeypatch)
 def test_genuine_message_that_nobody_can_read_becomes_a_case(caught, monkeypatch):
     payment, message = caught
     unreadable = PaymentReport(outcome=Outcome.UNKNOWN, number=payment.number, code="malformed")
-    monkeypatch.setattr(wechat, "_read_payment", lambda data: unreadable)
+    monkeypatch.setattr(wechat, "read_payment", lambda data: unreadable)
     take(message)
     Callback.objects.update(received_at=Now() - timedelta(seconds=61))
     look_again()
@@ -405,6 +405,24 @@ def test_somebody_elses_refund_that_moved_no_money_is_nobodys_case(sandbox):
     kept = Callback.objects.create(
         channel="wechat", message_id="m3", kind="REFUND.CLOSED", body=b"{}", **fields
     )
+    replay_callback(kept.pk)
+    kept.refresh_from_db()
+    assert kept.taken_at is not None
+    assert not Case.objects.exists()
+
+
+@pytest.mark.parametrize("outcome", [Outcome.OPEN, Outcome.APPROVED, Outcome.CLOSED])
+@pytest.mark.parametrize("is_ours", [True, False], ids=["ours", "nobody's"])
+def test_message_that_tells_of_no_money_is_no_case_though_nothing_confirms_it(
+    sandbox, payment, monkeypatch, outcome, is_ours
+):
+    monkeypatch.setattr(wechat.WeChat, "confirms_callbacks_by_query", True)
+    silent = {"channel": "wechat", "operation": "query", "when": "before", "what": "status", "value": 500}
+    sandbox.set_faults({"notify": {"drop": 1.0}, "script": [silent]})
+    number = payment.number if is_ours else "OFANOTHERSYSTEM"
+    told = PaymentReport(outcome=outcome, number=number)
+    long_ago = Now() - timedelta(minutes=2)
+    kept = make_stray(number=number, report=report_to_json(told), taken_at=None, received_at=long_ago)
     replay_callback(kept.pk)
     kept.refresh_from_db()
     assert kept.taken_at is not None

@@ -17,8 +17,7 @@ from payments.errors import AskedTooOften, PaymentNotFound
 from payments.models import Case, Payment
 from payments.moves import FIRST_QUERY_S, mark_unsure
 from payments.querying import keep_asking, query_by_person, query_order_by_person, query_payment
-from payments.settling import Settled
-from payments.statuses import PaymentStatus
+from payments.statuses import PaymentStatus, Settled
 from shop.alarms import claim_due, handle
 from shop.models import Alarm
 from tests.factories import make_order

@@ -14,8 +14,9 @@ from payments.models import Case, Payment, Refund
 from payments.moves import open_refund
 from payments.querying import query_payment
 from payments.refunding import send_refund
-from payments.settling import Settled, settle_payment, settle_refund
-from payments.statuses import RefundStatus
+from payments.returning import settle_refund
+from payments.settling import settle_payment
+from payments.statuses import RefundStatus, Settled
 from shop.alarms import handle_now
 from shop.models import Alarm, Source
 from tests.factories import make_order, report, steps

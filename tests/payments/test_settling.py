@@ -12,8 +12,8 @@ from orders.statuses import CloseReason, OrderStatus
 from payments.channels.base import Outcome
 from payments.errors import PaymentNotFound
 from payments.models import Case, Payment, Receipt, Refund
-from payments.settling import Settled, expire_payment, settle_payment, settle_unmatched
-from payments.statuses import PAYMENT_DEEDS, Deed, PaymentStatus, ReceiptClass, RefundStatus
+from payments.settling import expire_payment, settle_payment, settle_unmatched
+from payments.statuses import PAYMENT_DEEDS, Deed, PaymentStatus, ReceiptClass, RefundStatus, Settled
 from shop.events import record
 from shop.models import Alarm, Source
 from tests.factories import make_order, make_payment, make_product, report, steps
@@ -49,6 +49,7 @@ def test_each_outcome_does_to_each_status_what_the_table_says(status, outcome):
         Deed.REPEAT: PaymentStatus.PAID,
         Deed.CLOSE: PaymentStatus.CLOSED,
         Deed.FAIL: PaymentStatus.FAILED,
+        Deed.CAPTURE: status,
     }
     assert payment.status == ends[PAYMENT_DEEDS[status, outcome]]
 
@@ -158,6 +159,7 @@ def test_late_money_that_cannot_reopen_goes_back(why):
     close(order, CloseReason.CANCELLED if why == "cancelled" else CloseReason.EXPIRED)
     if why == "long ago":
         Order.objects.filter(pk=order.pk).update(closed_at=order.created_at - timedelta(hours=25))
+        Payment.objects.filter(pk=payment.pk).update(dead_at=order.created_at - timedelta(hours=25))
     if why == "sold out":
         make_order()
     if why == "bought again":
@@ -172,6 +174,16 @@ def test_late_money_that_cannot_reopen_goes_back(why):
     assert Refund.objects.get().receipt.payment == payment
 
 
+def test_order_whose_voucher_can_be_paid_for_days_is_reopened_for_as_long_as_that():
+    order = make_order()
+    payment = make_payment(order, lives_s=5 * 24 * 3600)
+    close(order)
+    Order.objects.filter(pk=order.pk).update(closed_at=order.created_at - timedelta(hours=25))
+    settle(payment)
+    order.refresh_from_db()
+    assert order.status == OrderStatus.READY_FOR_SHIPMENT
+
+
 def test_late_success_moves_a_closed_payment_to_paid():
     payment = make_payment(make_order())
     settle(payment, Outcome.CLOSED)
@@ -182,9 +194,9 @@ def test_late_success_moves_a_closed_payment_to_paid():
 
 def test_an_attempt_ends_by_time_only_after_it_is_dead():
     payment = make_payment(make_order(), lives_s=1800)
-    assert expire_payment(payment.number, channel="wechat", source=Source.QUERY) is Settled.STALE
+    assert expire_payment(payment, source=Source.QUERY) is Settled.STALE
     Payment.objects.filter(pk=payment.pk).update(dead_at=payment.created_at - timedelta(seconds=1))
-    assert expire_payment(payment.number, channel="wechat", source=Source.QUERY) is Settled.MOVED
+    assert expire_payment(payment, source=Source.QUERY) is Settled.MOVED
     payment.refresh_from_db()
     assert payment.status == PaymentStatus.CLOSED
     assert not Case.objects.exists()

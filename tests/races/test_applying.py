@@ -10,7 +10,7 @@ import pytest
 from orders.models import Order
 from orders.moves import EXPIRE_ORDER
 from payments.applying import Applied
-from payments.channels.base import Created, CreateRequest
+from payments.channels.base import Attempt, Created
 from payments.channels.registry import get_channel
 from payments.ending import cancel_order
 from payments.errors import OrderIsClosed
@@ -35,7 +35,7 @@ def slow_way(world, race, monkeypatch):
     channel = get_channel("wechat")
     create = channel.create
 
-    def dawdle_and_create(request: CreateRequest) -> Created:
+    def dawdle_and_create(request: Attempt) -> Created:
         time.sleep(race.dice.uniform(0, SLOW_S))
         return create(request)
 

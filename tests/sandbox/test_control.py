@@ -57,7 +57,7 @@ def test_trades_are_told_newest_first_and_can_be_filtered(sandbox, merchant):
 
     assert told[:3] == numbers[::-1]
     assert [trade["out_trade_no"] for trade in sandbox.trades(numbers[1])] == [numbers[1]]
-    assert sandbox.trades(channel="alipay") == []
+    assert sandbox.trades(channel="nobody") == []
 
 
 def test_paying_twice_is_refused(sandbox, merchant):

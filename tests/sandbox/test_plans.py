@@ -27,6 +27,9 @@ WHATS = [
     "reorder",
     "two_trades",
     "refund_abnormal",
+    "paid_meanwhile",
+    "statement_omit",
+    "statement_double",
 ]
 WHERE = {
     "lie": "query",
@@ -37,6 +40,9 @@ WHERE = {
     "two_trades": "pay",
     "refund_abnormal": "refund",
     "notfound": "query",
+    "paid_meanwhile": "close",
+    "statement_omit": "statement",
+    "statement_double": "statement",
 }
 
 
@@ -60,14 +66,6 @@ def test_every_fault_of_the_vocabulary_is_offered(what):
     )
 
     assert plan.script[0].what == what
-
-
-@pytest.mark.parametrize("what", ["statement_omit", "statement_double"])
-def test_fault_of_statements_is_refused_as_not_offered_yet(what):
-    with pytest.raises(BadField, match="not offered yet") as refused:
-        parse_plan({"script": [entry(what=what)]}, CHANNELS)
-
-    assert refused.value.field == "script[0].what"
 
 
 @pytest.mark.parametrize(
@@ -94,7 +92,11 @@ def test_fault_of_statements_is_refused_as_not_offered_yet(what):
         ({"script": {}}, "script"),
         ({"script": ["reset"]}, "script[0]"),
         ({"script": [entry(), entry(channel="stripe")]}, "script[1].channel"),
-        ({"script": [entry(operation="statement")]}, "script[0].operation"),
+        ({"script": [entry(operation="settle")]}, "script[0].operation"),
+        ({"script": [entry(what="statement_omit")]}, "script[0].what"),
+        ({"script": [entry(what="statement_double", operation="statement", value=2)]}, "script[0].value"),
+        ({"script": [entry(what="paid_meanwhile")]}, "script[0].what"),
+        ({"script": [entry(what="paid_meanwhile", operation="close", when=...)]}, "script[0].when"),
         ({"script": [entry(operation=["query"])]}, "script[0].operation"),
         ({"script": [entry(when="during")]}, "script[0].when"),
         ({"script": [entry(when=...)]}, "script[0].when"),
@@ -127,6 +129,14 @@ def test_wrong_plan_names_the_wrong_field(document, field):
         parse_plan(document, CHANNELS)
 
     assert refused.value.field == field
+
+
+@pytest.mark.parametrize("operation", ["capture", "statement"])
+def test_captures_and_statements_meet_the_faults_of_calls(operation):
+    faults = make_faults({"operations": [operation], "api": {"error_after": 1}})
+
+    assert faults.draw_call("wechat", operation).fault is not None
+    assert parse_plan({"script": [entry(operation=operation)]}, CHANNELS).script[0].operation == operation
 
 
 def test_wrong_plan_leaves_the_old_one_in_force():

@@ -9,22 +9,14 @@ from pathlib import Path
 
 import pytest
 import requests
+from django.conf import settings
 
+from payments.sandbox.ledger import Ledger
+from payments.sandbox.server import SIDES
 from tests.sandbox.merchant import Merchant, wait_until
 from tests.sandbox_process import read_environment
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-ENVIRONMENT = [
-    "SANDBOX_URL",
-    "WECHAT_BASE_URL",
-    "WECHAT_MCHID",
-    "WECHAT_APPID",
-    "WECHAT_MERCHANT_SERIAL",
-    "WECHAT_MERCHANT_KEY_FILE",
-    "WECHAT_APIV3_KEY",
-    "WECHAT_PLATFORM_KEY_ID",
-    "WECHAT_PLATFORM_KEY_FILE",
-]
 
 
 def run(*options):
@@ -41,9 +33,17 @@ def print_environment(tmp_path, *options):
 def test_environment_points_a_client_at_the_port(tmp_path):
     env = print_environment(tmp_path, "--port", 9123)
 
-    assert list(env) == ENVIRONMENT
     assert env["WECHAT_BASE_URL"] == env["SANDBOX_URL"] == "http://127.0.0.1:9123"
     assert len(env["WECHAT_APIV3_KEY"]) == 32
+
+
+@pytest.mark.parametrize("channel", [side.name for side in SIDES])
+def test_environment_holds_all_that_a_channel_of_ours_needs_and_nothing_else(tmp_path, channel):
+    prefix = f"{channel.upper()}_"
+    printed = {name.removeprefix(prefix) for name in print_environment(tmp_path) if name.startswith(prefix)}
+
+    needed = set(settings.CHANNEL_KEYS[channel])
+    assert needed <= printed <= needed | set(settings.CHANNEL_OPTIONS.get(channel, {}))
 
 
 def test_environment_is_the_same_at_every_start(tmp_path):
@@ -114,6 +114,26 @@ def test_it_refuses_to_listen_beyond_this_machine(tmp_path, host):
 )
 def test_option_without_sense_is_refused(tmp_path, option):
     assert run(option, "--data-dir", tmp_path / "box").returncode == 2
+
+
+@pytest.mark.parametrize("url", ["", "127.0.0.1:8000", "http://shop.example", "http://127.0.0.1:8000/?a=1"])
+def test_shop_that_cannot_be_notified_is_refused(tmp_path, url):
+    refused = run("--port=0", f"--shop-url={url}", "--data-dir", tmp_path / "box")
+
+    assert refused.returncode == 2
+    assert "--shop-url must be" in refused.stderr
+    assert not (tmp_path / "box").exists()
+
+
+def test_shop_is_entered_as_webhook_of_the_channels_that_need_one(own_sandbox, tmp_path):
+    own_sandbox(shop_url="http://127.0.0.1:8000")
+
+    with Ledger(tmp_path / "sandbox" / "ledger.sqlite3") as ledger:
+        entered = {side.name: ledger.find_webhook(side.name) for side in SIDES}
+    assert entered == {
+        side.name: f"http://127.0.0.1:8000/notify/{side.name}/" if side.needs_webhook else ""
+        for side in SIDES
+    }
 
 
 def test_taken_port_is_said_plainly(own_sandbox, tmp_path):

@@ -1,6 +1,9 @@
 """`wechatpayv3`, a client that knows nothing of us, works against the sandbox with only its host changed."""
 
+import gzip
+import hashlib
 import json
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +40,18 @@ def make_client(env: dict[str, str], notify_url: str, **keys: Any) -> WeChatPay:
     )
 
 
-def create(client: WeChatPay) -> str:
+def pay(client: WeChatPay, **more: Any) -> tuple[str, dict[str, str]]:
+    """Make an order; returns its number and the answer."""
     number = make_number()
-    status, text = client.pay(
-        description="两件T恤 x2", out_trade_no=number, amount={"total": 12900, "currency": "CNY"}
-    )
+    amount = {"total": 12900, "currency": "CNY"}
+    status, text = client.pay(description="两件T恤 x2", out_trade_no=number, amount=amount, **more)
     assert status == 200, text
-    assert json.loads(text)["code_url"].startswith("weixin://")
+    return number, json.loads(text)
+
+
+def create(client: WeChatPay) -> str:
+    number, answer = pay(client)
+    assert answer["code_url"].startswith("weixin://")
     return number
 
 
@@ -51,6 +59,51 @@ def test_it_creates_and_queries_an_order(client):
     status, text = client.query(out_trade_no=create(client))
 
     assert (status, json.loads(text)["trade_state"]) == (200, "NOTPAY")
+
+
+def test_it_creates_an_h5_order_whose_page_leads_to_the_wallet(client, sandbox):
+    scene = {"payer_client_ip": "203.0.113.9", "h5_info": {"type": "Wap"}}
+    number, answer = pay(client, pay_type=WeChatPayType.H5, scene_info=scene)
+
+    page = sandbox.http.get(answer["h5_url"], headers={"Referer": "https://shop.example/"})
+
+    assert number in page.text
+    assert json.loads(client.query(out_trade_no=number)[1])["trade_type"] == "MWEB"
+
+
+def test_parameters_that_it_signs_for_an_app_open_the_wallet(client, sandbox):
+    number, answer = pay(client, pay_type=WeChatPayType.APP)
+    env, timestamp, nonce, prepay_id = sandbox.env, "1795255806", "nonce", answer["prepay_id"]
+    parameters = {
+        "appid": env["WECHAT_APPID"],
+        "partnerid": env["WECHAT_MCHID"],
+        "prepayid": prepay_id,
+        "package": "Sign=WXPay",
+        "noncestr": nonce,
+        "timestamp": timestamp,
+        "sign": client.sign([env["WECHAT_APPID"], timestamp, nonce, prepay_id]),
+    }
+
+    page = sandbox.http.get(f"{sandbox.url}/_sandbox/wechat/app", params=parameters)
+
+    assert page.status_code == 200
+    assert number in page.text
+
+
+def test_it_fetches_a_bill(client, sandbox):
+    number = create(client)
+    sandbox.pay(number)
+    day = datetime.now(timezone(timedelta(hours=8))).date()
+    status, text = client.trade_bill(bill_date=str(day), tar_type="GZIP")
+    assert status == 200, text
+    announced = json.loads(text)
+
+    status, content = client.download_bill(announced["download_url"])
+
+    plain = gzip.decompress(content)
+    assert status == 200
+    assert number.encode() in plain
+    assert hashlib.sha1(plain).hexdigest() == announced["hash_value"]
 
 
 def test_it_verifies_and_opens_our_payment_notification(client, sandbox, shop):

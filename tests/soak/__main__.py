@@ -11,6 +11,7 @@ from tests.programs import ROOT
 from tests.soak.detecting import measure
 from tests.soak.runs import Run, kills_only, soak
 from tests.soak.verdict import PASSED, UNKNOWN, VIOLATED, describe
+from tests.soak.ways import CHANNELS
 
 
 def main() -> int:
@@ -22,13 +23,16 @@ def main() -> int:
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # it warns of each connection that the nemesis cut
     began = time.monotonic()
     if options.detection:
-        measured = measure(options.orders, seed=options.seed, folder=options.data_dir, quiet=False)
+        measured = measure(
+            options.orders, seed=options.seed, channels=options.channels, folder=options.data_dir, quiet=False
+        )
         print(_title("detection", options.seed, began), measured.describe(), sep="\n")
         return VIOLATED if measured.failures else PASSED
     more = {
         "folder": options.data_dir,
         "quiet": False,
         "arrive_every_s": 1 / options.rate if options.rate else 0.0,
+        "channels": options.channels,
     }
     if options.kill_every:
         run = kills_only(options.orders, seed=options.seed, every_s=options.kill_every, **more)
@@ -50,6 +54,9 @@ def _read_options() -> argparse.Namespace:
     )
     parser.add_argument("--rate", type=float, metavar="N", help="at most N new orders a second")
     parser.add_argument(
+        "--channels", type=_read_channels, default=CHANNELS, metavar="A,B", help="of all five, only these"
+    )
+    parser.add_argument(
         "--data-dir",
         type=Path,
         help="a new folder in which everything is kept (default: one that is removed)",
@@ -64,6 +71,13 @@ def _read_options() -> argparse.Namespace:
         help="no notification arrives: time to detect; 450 orders are plenty",
     )
     return parser.parse_args()
+
+
+def _read_channels(text: str) -> list[str]:
+    names = text.split(",")
+    if unknown := set(names) - set(CHANNELS):
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: there are {', '.join(CHANNELS)}")
+    return names
 
 
 def _title(what: str, seed: int, began: float) -> str:

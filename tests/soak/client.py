@@ -1,4 +1,4 @@
-"""How a shopper's program talks to the shop and to the wallet, over HTTP, and what it remembers of it.
+"""How a shopper's program, browser and wallet talk to the shop and to the channels, over HTTP, and what it remembers.
 
 Every deed ends in one of three ways: *ok*, *refused*, or *unknown*, when no answer came or one that promises nothing.
 """
@@ -6,15 +6,19 @@ Every deed ends in one of three ways: *ok*, *refused*, or *unknown*, when no ans
 import json
 import threading
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import urllib3
 
 CONNECT_S = 2.0
 READ_S = 25.0  # above what the shop may take for two calls to a channel
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+# PayPal's page says the second until the shop has taken the money.
+PAID = (b"<strong>Paid</strong>", b"<strong>You agreed</strong>")
 
 
 class Ending(StrEnum):
@@ -27,10 +31,11 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status 0: there was none."""
+    """Status 0: there was none. `place` is where a browser is sent to."""
 
     status: int
     body: Any = None
+    place: str = ""
 
     @property
     def ending(self) -> Ending:
@@ -44,16 +49,22 @@ class Answer:
         """The stable word of a problem."""
         return str(self.body.get("code", "")) if isinstance(self.body, dict) else ""
 
+    @property
+    def may_supersede(self) -> bool:
+        """Whether a problem says that one may go on although an earlier attempt is undecided."""
+        return isinstance(self.body, dict) and self.body.get("may_supersede") is True
+
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """One line of the history. `subject` is the number that it was about, or that the client was told."""
+    """One line of the history. `subject` is the number that it was about, or that the client was told; `at` when."""
 
     who: str
     what: str
     ending: Ending
     subject: str
     code: str = ""
+    at: datetime = field(default_factory=lambda: datetime.now(UTC), compare=False)
 
 
 class History:
@@ -87,11 +98,21 @@ class Client:
             headers["Idempotency-Key"] = key
         return self._send(method, f"{self.shop}/api/v1/{path}", headers, body)
 
+    def arrive(self, action: dict[str, Any]) -> Answer:
+        """Go where an action leads. The body is what the wallet is to be shown: code, number of the slip, or page."""
+        if action["type"] in ("qr", "voucher"):
+            return Answer(200, action.get("content") or action["digitable_line"])
+        method, form = "GET", None
+        if action["type"] == "form":
+            method, form = "POST", urlencode(action["fields"]).encode()
+        sent = self._exchange(method, action["url"], FORM | {"Referer": f"{self.shop}/"}, form)
+        content = parse_qs(urlsplit(sent.place).query).get("content", [""])[0]
+        return Answer(200, content) if content else Answer(0)
+
     def scan_and_pay(self, content: str) -> Answer:
-        """Pay what a QR code says in the wallet, and look whether it shows that it is paid; 409 when it does not."""
+        """Pay in the wallet, and look whether it shows that it is paid or agreed to; 409 when it does not."""
         form = urlencode({"content": content, "deed": "pay"}).encode()
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        sent = self._exchange("POST", f"{self.sandbox}/_sandbox/wallet", headers, form)
+        sent = self._exchange("POST", f"{self.sandbox}/_sandbox/wallet", FORM, form)
         if not 300 <= sent.status < 400:
             return Answer(0)
         seen = self._exchange(
@@ -99,18 +120,18 @@ class Client:
         )
         if seen.status != 200:
             return Answer(0)
-        return Answer(200 if b"<strong>Paid</strong>" in seen.body else 409)
+        return Answer(200 if any(words in seen.body for words in PAID) else 409)
 
-    def decline(self, payment: str) -> Answer:
+    def decline(self, channel: str, payment: str) -> Answer:
         """Say no in the wallet."""
-        return self._deed(payment, "decline", {})
+        return self._deed(channel, payment, "decline", {})
 
-    def force_payment(self, payment: str) -> Answer:
+    def force_payment(self, channel: str, payment: str) -> Answer:
         """Money comes although the channel closed the trade, or was paid before."""
-        return self._deed(payment, "pay", {"force": True})
+        return self._deed(channel, payment, "pay", {"force": True})
 
-    def _deed(self, payment: str, deed: str, wish: dict[str, Any]) -> Answer:
-        return self._send("POST", f"{self.sandbox}/_sandbox/trades/wechat/{payment}/{deed}", {}, wish)
+    def _deed(self, channel: str, payment: str, deed: str, wish: dict[str, Any]) -> Answer:
+        return self._send("POST", f"{self.sandbox}/_sandbox/trades/{channel}/{payment}/{deed}", {}, wish)
 
     def _send(self, method: str, url: str, headers: dict[str, str], body: Any) -> Answer:
         content = None if body is None else json.dumps(body).encode()
@@ -125,4 +146,4 @@ class Client:
             answer = self._pool.request(method, url, headers=headers, body=content, redirect=False)
         except (urllib3.exceptions.HTTPError, OSError):
             return Answer(0)
-        return Answer(answer.status, answer.data)
+        return Answer(answer.status, answer.data, answer.headers.get("Location", ""))

@@ -14,10 +14,12 @@ from pathlib import Path
 from payments.apps import QUERY_GAPS_S
 from tests.soak.client import Client, History
 from tests.soak.crowd import Crowd
+from tests.soak.habits import apply_for_new_order
 from tests.soak.installation import installed
 from tests.soak.runs import UNITS, wait_until_settled
-from tests.soak.shoppers import LOOK_EVERY_S, Pauses, Shopper, apply_for_new_order
+from tests.soak.shoppers import LOOK_EVERY_S, Pauses, Shopper
 from tests.soak.verdict import QUICK_S, describe_times, percentile, read_detections
+from tests.soak.ways import CHANNELS
 from tests.soak.weather import Weather
 
 PROMISED_S = 13.0
@@ -59,7 +61,7 @@ class Measured:
     def describe(self) -> str:
         """One block for people."""
         lines = [
-            "detected   every notification lost; seconds from paid at the channel to READY_FOR_SHIPMENT",
+            "detected   every notification lost; seconds from paid or agreed at the channel to READY_FOR_SHIPMENT",
             describe_times(f"paid within {QUICK_S:.0f} s of applying", self.quick),
             describe_times("paid later, page open", self.open_page),
             *(
@@ -81,15 +83,24 @@ def gap_at(moment_s: float) -> int:
     raise ValueError(moment_s)
 
 
-def measure(orders: int, *, seed: int, folder: Path | None = None, quiet: bool = True) -> Measured:
+def measure(
+    orders: int,
+    *,
+    seed: int,
+    channels: Sequence[str] = CHANNELS,
+    folder: Path | None = None,
+    quiet: bool = True,
+) -> Measured:
     """A third of the orders is paid soon, a third with the page open, a third at one of the moments of `LATE_S`."""
     with installed(folder, order_lifetime_s=ORDER_LIFETIME_S) as installation:
         installation.wait_until_whole()
         Weather(installation.sandbox).change(["notify silence"], seed=seed)
         skus = installation.stock_up(UNITS)
-        client = Client(installation.shop, installation.sandbox, connections=THREADS)
+        client, history = Client(installation.shop, installation.sandbox, connections=THREADS), History()
         shoppers = [
-            Shopper(number, client, History(), seed=seed, skus=skus, lifetime_s=ORDER_LIFETIME_S)
+            Shopper(
+                number, client, history, seed=seed, skus=skus, lifetime_s=ORDER_LIFETIME_S, channels=channels
+            )
             for number in range(orders)
         ]
         thirds: Sequence[str | float] = [each for moment in LATE_S for each in (SOON, OPEN_PAGE, moment)]
@@ -98,10 +109,10 @@ def measure(orders: int, *, seed: int, folder: Path | None = None, quiet: bool =
             (_shop(shopper, group) for shopper, group in groups.items()),
             threads=THREADS, at_once=orders, every_s=ARRIVE_EVERY_S, quiet=quiet,
         ).run()  # fmt: skip
-        wait_until_settled(installation, within_s=max(map(gap_at, LATE_S)) + 30)
+        wait_until_settled(installation, history, within_s=max(map(gap_at, LATE_S)) + 30)
         took_s = defaultdict(list)
         by_payment = {shopper.payment: group for shopper, group in groups.items()}
-        for found in read_detections(installation, installation.trades()):
+        for found in read_detections(installation, installation.trades(), history.deeds):
             took_s[by_payment[found.payment]].append(found.took_s)
         return Measured(
             took_s[SOON],

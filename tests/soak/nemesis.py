@@ -16,6 +16,7 @@ import redis
 
 from tests.soak.installation import Installation
 from tests.soak.parts import Gone
+from tests.soak.ways import CHANNELS
 from tests.soak.weather import WEATHERS, Weather
 from tests.waiting import wait_until
 
@@ -42,9 +43,10 @@ class Nemesis:
         every_s: float,
         seed: int,
         always: Sequence[str] = (),
+        channels: Sequence[str] = CHANNELS,
     ) -> None:
         self.installation, self.kinds, self.every_s = installation, list(kinds), every_s
-        self.always = list(always)
+        self.always, self.channels = list(always), channels
         self.random = random.Random(f"{seed}/nemesis")
         self.done: Counter[str] = Counter()
         self.weather = Weather(installation.sandbox)
@@ -92,7 +94,8 @@ class Nemesis:
     def _do(self, kind: str) -> None:
         if kind in WEATHERS:
             more = self.random.sample([*WEATHERS], self.random.choice((0, 0, 1, 2)))
-            self.weather.change([*self.always, *more, kind], seed=self._new_seed())
+            kinds = [*self.always, *more, kind]
+            self.weather.change(kinds, seed=self._new_seed(), channels=self._draw_channels())
             return
         deed = _DEEDS.get(kind)
         if deed is None:
@@ -100,6 +103,11 @@ class Nemesis:
         else:
             deed(self)
         self.done[kind] += 1
+
+    def _draw_channels(self) -> list[str]:
+        """Mostly all have a bad day; sometimes one alone, which is when shoppers change the method."""
+        is_all = bool(self.always) or self.random.random() < 0.75
+        return [] if is_all else [self.random.choice(self.channels)]
 
     def _new_seed(self) -> int:
         return self.random.randrange(1, 2**31)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from payments.sandbox.faults import Faults
-from tests.soak import shoppers
+from tests.soak import habits
 from tests.soak.client import Deed, Ending
 from tests.soak.detecting import Measured, gap_at
 from tests.soak.nemesis import KILLS_ONLY
@@ -20,10 +20,12 @@ from tests.soak.verdict import (
     VIOLATED,
     Outcome,
     describe,
+    find_agreed,
     find_broken_promises,
     percentile,
 )
-from tests.soak.weather import CHANNEL, WEATHERS, count_struck
+from tests.soak.ways import CHANNELS, WAYS, choose_ways
+from tests.soak.weather import WEATHERS, count_struck
 
 ORDERS, SEED = int(os.environ.get("SOAK_ORDERS", "20000")), int(os.environ.get("SOAK_SEED", "1"))
 
@@ -32,14 +34,16 @@ FAULTS_OF_SAMPLE = (
     "kill web", "kill watch", "kill cluster member", "redis emptied", "postgres restarted", "connections cut",
 )  # fmt: skip
 HABITS_OF_SAMPLE = {
-    shoppers.pays_at_once: 50,
-    shoppers.pays_twice: 10,
-    shoppers.cancels: 5,
-    shoppers.pays_what_it_cancelled: 5,
-    shoppers.cancels_while_paying: 5,
-    shoppers.double_clicks: 10,
-    shoppers.applies_again: 5,
-    shoppers.asks: 10,
+    habits.pays_at_once: 44,
+    habits.pays_twice: 10,
+    habits.cancels: 4,
+    habits.pays_what_it_cancelled: 4,
+    habits.cancels_while_paying: 4,
+    habits.cancels_what_it_paid: 4,
+    habits.double_clicks: 8,
+    habits.applies_again: 4,
+    habits.switches: 10,
+    habits.asks: 8,
 }
 
 
@@ -54,6 +58,7 @@ def test_small_soak_finds_no_violation():
     assert outcome.paid * 2 >= outcome.orders, told
     assert outcome.faults.keys() & set(KILLS_ONLY), told
     assert outcome.faults.keys() & set(WEATHERS), told
+    assert outcome.settled.keys() == set(CHANNELS), told
 
 
 @pytest.mark.soak
@@ -99,6 +104,9 @@ class Books:
         (Deed("anna", "pay", Ending.OK, "P1"), True),
         (Deed("anna", "pay", Ending.OK, "P2"), False),
         (Deed("anna", "pay", Ending.UNKNOWN, "P2"), True),
+        (Deed("anna", "agree", Ending.OK, "P1"), True),
+        (Deed("anna", "agree", Ending.OK, "P2"), False),
+        (Deed("anna", "apply", Ending.REFUSED, "O1", "invalid"), False),
         (Deed("anna", "told READY_FOR_SHIPMENT", Ending.OK, "O1"), True),
         (Deed("anna", "told CLOSED", Ending.OK, "O1"), False),
         (Deed("anna", "look", Ending.UNKNOWN, "O1"), True),
@@ -152,13 +160,39 @@ def test_every_kind_of_weather_is_counted_as_often_as_the_sandbox_makes_it():
         )
         | {"slow_s": 1.0},
     }
-    struck = count_struck({**plan, "script": []}, {"notify": 200, "query": 200})
+    calls = {(channel, operation): 40 for channel in CHANNELS for operation in ("notify", "query")}
+    struck = count_struck({**plan, "script": []}, calls)
     assert set(struck) == set(WEATHERS) - {"notify silence"}
-    sandbox = Faults([CHANNEL])
+    sandbox = Faults(CHANNELS)
     sandbox.set(plan)
-    drawn = [sandbox.draw_notice(CHANNEL) for _ in range(200)]
+    drawn = [sandbox.draw_notice(channel) for channel in CHANNELS for _ in range(40)]
     assert struck["notify drop"] == sum(notice.is_dropped for notice in drawn)
     assert struck["notify forge"] == sum(notice.is_forged for notice in drawn)
+
+
+def test_weather_over_one_channel_spares_the_others():
+    plan = {"seed": 5, "channels": ["paypal"], "notify": {"drop": 1.0}, "api": {"garbage": 1.0}}
+    assert count_struck(plan, {("paypal", "notify"): 3, ("paypal", "capture"): 2}).total() == 5
+    assert count_struck(plan, {("alipay", "notify"): 3, ("alipay", "create"): 2}).total() == 0
+
+
+def test_shoppers_begin_in_every_way_and_change_to_another_channel_of_their_currency():
+    chosen = [choose_ways(number, seed=5, channels=CHANNELS) for number in range(300)]
+    assert {first for first, _ in chosen} == set(WAYS)
+    assert all(first.currency == other.currency for first, other in chosen)
+    assert all(first.channel != other.channel for first, other in chosen if first.currency != "USD")
+
+
+def test_shoppers_pay_only_through_the_channels_of_the_run():
+    chosen = [choose_ways(number, seed=5, channels=["wechat", "paypal"]) for number in range(100)]
+    assert {way.channel for ways in chosen for way in ways} == {"wechat", "paypal"}
+
+
+def test_consent_counts_from_when_the_shopper_first_surely_gave_it():
+    lost, given, again = (
+        Deed("anna", "agree", ending, "P1") for ending in (Ending.UNKNOWN, Ending.OK, Ending.OK)
+    )
+    assert find_agreed([lost, given, again]) == {"P1": given.at}
 
 
 def test_percentile_is_a_value_that_was_seen():

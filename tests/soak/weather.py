@@ -5,7 +5,7 @@ of the script that never strikes counts the calls, and the sandbox's own dice, t
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -13,8 +13,9 @@ import requests
 
 from payments.sandbox.faults import CallFaults, Faults, NoticeFaults
 from payments.sandbox.plans import API
+from tests.soak.ways import CHANNELS
 
-CHANNEL = "wechat"
+Calls = Mapping[tuple[str, str], int]  # of each channel's operation
 NEVER = 10**9
 TIMEOUT_S = 5
 SLOW_FROM_S = 0.2
@@ -51,17 +52,20 @@ class Weather:
         self.url = f"{sandbox}/_sandbox/faults"
         self.struck: Counter[str] = Counter()
         self._plan: dict[str, Any] | None = None
-        self._calls: dict[str, int] = {}
+        self._calls: Calls = {}
 
-    def change(self, kinds: list[str], *, seed: int) -> None:
-        """From now on these kinds of faults, and no others; none: everything goes well. Waits for no sandbox."""
+    def change(self, kinds: Sequence[str], *, seed: int, channels: Sequence[str] = ()) -> None:
+        """From now on these kinds of faults, and no others; none: everything goes well. Waits for no sandbox.
+
+        `channels`: those that have them; empty means all.
+        """
         self.keep()
         self._count()
         rates: dict[str, dict[str, float]] = {"notify": {}, "api": {}}
         for kind in kinds:
             for side, named in WEATHERS[kind].items():
                 rates[side].update(named)
-        self._plan = {"seed": seed, **rates, "script": _counters()}
+        self._plan = {"seed": seed, "channels": [*channels], **rates, "script": _counters()}
         self._put()
 
     def keep(self) -> None:
@@ -72,7 +76,9 @@ class Weather:
                 self._count()
                 self._put()
                 return
-            self._calls = {entry["operation"]: entry["seen"] for entry in present["script"]}
+            self._calls = {
+                (entry["channel"], entry["operation"]): entry["seen"] for entry in present["script"]
+            }
 
     def end(self) -> bool:
         """Nothing goes wrong any more. False when the sandbox could not be told."""
@@ -96,17 +102,17 @@ class Weather:
         self._calls = {}
 
 
-def count_struck(plan: Mapping[str, Any], calls: Mapping[str, int]) -> Counter[str]:
+def count_struck(plan: Mapping[str, Any], calls: Calls) -> Counter[str]:
     """What the plan did in so many calls of each operation."""
-    faults = Faults([CHANNEL])
+    faults = Faults(CHANNELS)
     faults.set({**plan, "script": []})
     struck: Counter[str] = Counter()
-    for operation, seen in calls.items():
+    for (channel, operation), seen in calls.items():
         for _ in range(seen):
             if operation == "notify":
-                struck.update(_kinds_of_notice(faults.draw_notice(CHANNEL), plan))
+                struck.update(_kinds_of_notice(faults.draw_notice(channel), plan))
             else:
-                struck.update(_kinds_of_call(faults.draw_call(CHANNEL, operation)))
+                struck.update(_kinds_of_call(faults.draw_call(channel, operation)))
     return struck
 
 
@@ -129,7 +135,10 @@ def _kinds_of_notice(drawn: NoticeFaults, plan: Mapping[str, Any]) -> list[str]:
 
 
 def _counters() -> list[dict[str, Any]]:
-    """For each operation an entry that only counts."""
-    counter = {"channel": CHANNEL, "when": "before", "nth": NEVER}
-    calls = [{**counter, "operation": operation, "what": "syserr"} for operation in API]
-    return [*calls, {**counter, "operation": "notify", "what": "drop"}]
+    """For each operation of each channel an entry that only counts."""
+    whats = dict.fromkeys(API, "syserr") | {"notify": "drop"}
+    return [
+        {"channel": channel, "operation": operation, "what": what, "when": "before", "nth": NEVER}
+        for channel in CHANNELS
+        for operation, what in whats.items()
+    ]

@@ -9,6 +9,7 @@ import pytest
 from django.db import connection
 
 from payments.channels.registry import get_channel
+from tests.conftest import channel_variables
 from tests.sandbox_process import SandboxProcess, start_sandbox
 from tests.sweep.world import Mailbox
 
@@ -33,13 +34,15 @@ def mailbox() -> Iterator[Mailbox]:
 def parts(
     transactional_db: None, quick_sandbox: SandboxProcess, mailbox: Mailbox, settings: Any, tmp_path: Path
 ) -> Iterator[tuple[SandboxProcess, Mailbox]]:
-    """Our WeChat channel talks to the sandbox, which notifies the mailbox; all is warm and ready to fork."""
-    variables = {key: quick_sandbox.env[f"WECHAT_{key}"] for key in settings.WECHAT_KEYS}
-    settings.CHANNELS = {"wechat": variables}
+    """Our channels talk to the sandbox, which notifies the mailbox; all is warm and ready to fork."""
+    settings.CHANNELS = {name: channel_variables(quick_sandbox, name) for name in settings.CHANNEL_KEYS}
     settings.PUBLIC_URL = mailbox.url
+    quick_sandbox.set_webhooks(**{name: f"{mailbox.url}/notify/{name}/" for name in ("paypal", "boleto")})
     settings.EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
     settings.EMAIL_FILE_PATH = tmp_path
-    get_channel("wechat")  # reads its keys now, not in every child
+    for name in settings.CHANNELS:
+        get_channel(name)  # reads its keys now, not in every child
+    get_channel("paypal")._account._find_token()  # type: ignore[attr-defined]  # and has its token
     options = connection.settings_dict["OPTIONS"]
     before = options["options"]
     connection.close()

@@ -23,8 +23,8 @@ from django.db import OperationalError
 from django.db.backends.postgresql.base import DatabaseWrapper
 from django.db.backends.signals import connection_created
 
+from payments.channels import wire
 from payments.channels.timed import TimedAdapter, call
-from payments.channels.wire import Wire
 
 OURS = ("shop", "orders", "payments")
 # Rooms that every caller passes through: the one to name is whoever called them.
@@ -156,13 +156,13 @@ def _watch_calls(road: Road) -> None:
         road.reach("call", "done", _reset)  # the channel has acted, and its answer is on the way
         return response
 
-    def take(wire: Wire, *args: Any, real: Any = Wire._take) -> Any:
-        reply = real(wire, *args)
+    def take(*args: Any, real: Any = wire._take) -> Any:
+        reply = real(*args)
         road.reach("call", "known", _interrupt)
         return reply
 
     _replace(TimedAdapter, "send", send)
-    _replace(Wire, "_take", take)
+    _replace(wire, "_take", take)
 
 
 def _watch_redis(road: Road) -> None:
@@ -248,5 +248,5 @@ def _our_code() -> str:
     return passed
 
 
-def _replace(owner: type, name: str, seam: Any) -> None:
+def _replace(owner: Any, name: str, seam: Any) -> None:
     setattr(owner, name, seam)

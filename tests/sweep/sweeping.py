@@ -109,7 +109,7 @@ class Sweep:
         forget_in_redis(lambda *_: True)
         for mail in Path(settings.EMAIL_FILE_PATH).iterdir():
             mail.unlink()
-        world = World(self.sandbox, self.mailbox)
+        world = World(self.sandbox, self.mailbox, self.flow.way)
         world.set_faults()
         self.flow.prepare(world)
         return world

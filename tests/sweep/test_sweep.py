@@ -23,8 +23,12 @@ from shop.alarms import hasten
 from shop.models import Source
 from shop.numbers import new_refund_number
 from shop.reads import Joined
-from tests.sweep.flows import FLOWS, PART, PRICE, AskRefund, Callback, Place, TwoAttemptsPaid, given_back
+from tests.sweep.catalogue import FLOWS
+from tests.sweep.channel import Callback, TwoAttemptsPaid
+from tests.sweep.flows import PRICE, given_back
 from tests.sweep.seams import Deed, Point
+from tests.sweep.shopper import Place
+from tests.sweep.staff import PART, AskRefund
 from tests.sweep.summary import PROPERTY, count
 from tests.sweep.sweeping import MapMoved, Sweep, Visit
 from tests.sweep.world import World
@@ -92,6 +96,8 @@ class CallThenRecord(AskRefund):
             currency="CNY",
             reason="wrong size",
             notify_url=f"{world.mailbox.url}/notify/wechat/",
+            scene="qr",
+            started_at=receipt.created_at,
         )
         get_channel("wechat").refund(wish)
         with transaction.atomic():

@@ -8,7 +8,7 @@ import json
 import logging
 import select
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -19,6 +19,7 @@ import requests
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection, transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.test import Client
 from django_redis import get_redis_connection
@@ -26,7 +27,8 @@ from django_redis import get_redis_connection
 from orders.access import token_of
 from orders.models import Order, Product
 from orders.moves import lock_order
-from payments.applying import request_of
+from payments.attempts import attempt_of
+from payments.callbacks import KEPT_HEADERS
 from payments.channels.base import DEAD_MARGIN
 from payments.channels.registry import get_channel
 from payments.models import Case, Payment, Receipt, Refund
@@ -38,14 +40,16 @@ from tests.checkout.conftest import fill_cart, form_of
 from tests.factories import ANNA, make_order
 from tests.sandbox_process import SandboxProcess
 from tests.sweep.children import describe_error
+from tests.sweep.ways import WAYS, WECHAT, Way
 
-KEPT_HEADERS = ("content-type", "wechatpay-")
 # What may stay when all is well: a payment that can still be paid is asked about, an unpaid order will expire.
 RESTING = ("query_payment", "expire_order")
 # Who sleeps with a row in hand keeps it as it is.
 TIME_PASSES = """
 update payments_payment set lease_until = now() where id in
     (select id from payments_payment where lease_until > now() for update skip locked);
+update payments_payment set queried_at = queried_at - interval '1 minute' where id in
+    (select id from payments_payment where queried_at is not null for update skip locked);
 update shop_alarm set due_at = now() where id in
     (select id from shop_alarm where due_at > now() for update skip locked);
 update payments_callback set received_at = received_at - interval '2 minutes' where id in
@@ -64,24 +68,32 @@ class Message:
 
     headers: Mapping[str, str]
     body: bytes
+    channel: str = WECHAT.channel
 
     @property
     def id(self) -> str:
-        return str(json.loads(self.body)["id"])
+        return WAYS[self.channel].read_id(self.body)
 
 
 class Mailbox:
-    """The address that the channel notifies. Messages are caught here, and brought to our door by hand."""
+    """The address that the channels notify. Messages are caught here, and brought to our door by hand."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
-    def catch(self, sandbox: SandboxProcess, number: str, refund_number: str | None = None) -> list[Message]:
+    def catch(
+        self,
+        sandbox: SandboxProcess,
+        number: str,
+        refund_number: str | None = None,
+        *,
+        channel: str = "wechat",
+    ) -> list[Message]:
         """Have the sandbox send its notifications about a payment, or one refund of it; none when it has none."""
         asking = http.client.HTTPConnection("127.0.0.1", sandbox.port, timeout=10)
         wish = json.dumps({} if refund_number is None else {"out_refund_no": refund_number})
-        asking.request("POST", f"/_sandbox/trades/wechat/{number}/notify", wish)
+        asking.request("POST", f"/_sandbox/trades/{channel}/{number}/notify", wish)
         caught = []
         while asking.sock not in (ready := select.select([self._listener, asking.sock], [], [], 10)[0]):
             assert ready, "the sandbox neither notifies nor answers"
@@ -92,11 +104,12 @@ class Mailbox:
     def _take(self) -> Message:
         sender, _ = self._listener.accept()
         with sender, sender.makefile("rb") as stream:
-            stream.readline()
+            channel = stream.readline().decode().split("/")[2]  # POST /notify/<channel>/ HTTP/1.1
             headers = {name.lower(): value for name, value in http.client.parse_headers(stream).items()}
             body = stream.read(int(headers["content-length"]))
             sender.sendall(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
-        return Message({name: headers[name] for name in headers if name.startswith(KEPT_HEADERS)}, body)
+        kept = {name: headers[name] for name in headers if name.startswith(KEPT_HEADERS)}
+        return Message(kept, body, channel)
 
     def close(self) -> None:
         """Listen no more."""
@@ -119,8 +132,8 @@ class World:
 
     order: Order
 
-    def __init__(self, sandbox: SandboxProcess, mailbox: Mailbox) -> None:
-        self.sandbox, self.mailbox = sandbox, mailbox
+    def __init__(self, sandbox: SandboxProcess, mailbox: Mailbox, way: Way = WECHAT) -> None:
+        self.sandbox, self.mailbox, self.way = sandbox, mailbox, way
         self.shopper = Client()
         self.messages: list[Message] = []
         self.acknowledged: set[str] = set()
@@ -141,7 +154,7 @@ class World:
 
     def place(self, **product: Any) -> None:
         """Have one order of one tea, unpaid."""
-        self.order = make_order(**product)
+        self.order = make_order(currency=self.way.currency, **product)
 
     def fill_form(self) -> None:
         """Stand before the filled-in checkout form."""
@@ -167,14 +180,14 @@ class World:
     def _bearer(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {token_of(self.order)}"}
 
-    def apply(self, **more: Any) -> int:
-        """Ask for a code to pay with."""
-        return self.post(f"orders/{self.order.number}/payments", channel="wechat", scene="qr", **more)
+    def apply(self, way: Way | None = None, **more: Any) -> int:
+        """Ask for a code, or whatever this way has, to pay with."""
+        wish = (way or self.way).wish
+        return self.post(f"orders/{self.order.number}/payments", **wish, **more)
 
     def apply_by_key(self) -> Any:
         """Ask for a code with an Idempotency-Key. Returns the answer."""
-        wish = {"channel": "wechat", "scene": "qr"}
-        return self.ask(f"orders/{self.order.number}/payments", wish, self._bearer | KEY)
+        return self.ask(f"orders/{self.order.number}/payments", self.way.wish, self._bearer | KEY)
 
     def cancel(self) -> int:
         """Give the order up."""
@@ -188,17 +201,22 @@ class World:
         """Have the order's page open, which asks for news."""
         self.shopper.get(f"/api/v1/orders/{self.order.number}/status", headers=self._bearer)
 
-    def pay(self, *, force: bool = False) -> None:
-        """Pay the newest attempt in the wallet; what the channel tells about it is caught."""
-        self.sandbox.pay(self.payment.number, force=force)
+    def scan(self) -> None:
+        """Scan the code of the newest attempt, and pay nothing yet."""
+        self.sandbox.scan(self.payment.number, channel=self.payment.channel)
+
+    def pay(self, payment: Payment | None = None, *, force: bool = False) -> None:
+        """Pay one attempt in its wallet, else the newest; what the channels tell about all of them is caught."""
+        paid = payment or self.payment
+        self.sandbox.pay(paid.number, channel=paid.channel, force=force)
         self.messages = self.catch_all()
 
     def pay_oldest(self) -> None:
-        """Pay the first code that the channel still takes money for, and let the channel tell us at once."""
-        for number in Payment.objects.order_by("id").values_list("number", flat=True):
+        """Pay the first attempt that a channel still takes money for, and let the channel tell us at once."""
+        for number, channel in Payment.objects.order_by("id").values_list("number", "channel"):
             if any(trade["status"] == "OPEN" for trade in self.sandbox.trades(number)):
-                self.sandbox.pay(number)
-                for message in self.mailbox.catch(self.sandbox, number):
+                self.sandbox.pay(number, channel=channel)
+                for message in self.mailbox.catch(self.sandbox, number, channel=channel):
                     self.deliver(message)
                 return
 
@@ -213,7 +231,7 @@ class World:
     def pay_all(self) -> None:
         """Pay every code there is."""
         for payment in Payment.objects.order_by("id"):
-            self.sandbox.pay(payment.number)
+            self.sandbox.pay(payment.number, channel=payment.channel)
         self.messages = self.catch_all()
 
     @property
@@ -243,15 +261,17 @@ class World:
             scene="qr",
             amount=self.order.amount,
             currency=self.order.currency,
+            payer="",
             request={
                 "description": "tea",
                 "notify_url": f"{self.mailbox.url}/notify/wechat/",
                 "return_url": "",
             },
+            created_at=self.order.created_at,
             expires_at=self.order.expires_at,
             dead_at=self.order.expires_at + DEAD_MARGIN,
         )
-        get_channel("wechat").create(request_of(payment))
+        get_channel("wechat").create(attempt_of(payment))
         self.kept["payment"] = payment
         self.sandbox.pay(payment.number)
         self.messages = self.catch_all()
@@ -274,7 +294,8 @@ class World:
         headers = dict(message.headers)
         kind = headers.pop("content-type")
         self.tell("delivering", message.id)
-        answer = self.shopper.post("/notify/wechat/", message.body, content_type=kind, headers=headers)
+        door = f"/notify/{message.channel}/"
+        answer = self.shopper.post(door, message.body, content_type=kind, headers=headers)
         if answer.status_code < 300:
             self.acknowledged.add(message.id)
         return answer.status_code
@@ -282,20 +303,21 @@ class World:
     def catch_all(self) -> list[Message]:
         """Every notification that the channel has about this world's payments and refunds."""
         caught = []
-        for number in self.numbers():
+        for number, channel in self.numbers().items():
             refunds = [made for trade in self.sandbox.trades(number) for made in trade["refunds"]]
             for about in (None, *(made["out_refund_no"] for made in refunds)):
-                caught += self.mailbox.catch(self.sandbox, number, about)
+                caught += self.mailbox.catch(self.sandbox, number, about, channel=channel)
         return caught
 
     def trades(self) -> list[dict[str, Any]]:
-        """What the channel says of this world's payments: the truth."""
+        """What the channels say of this world's payments: the truth."""
         return [trade for number in self.numbers() for trade in self.sandbox.trades(number)]
 
-    def numbers(self) -> list[str]:
-        """The payments that the channel may know, also one that we do not know yet."""
-        elsewhere = [self.kept["payment"].number] if "payment" in self.kept else []
-        return list({*Payment.objects.values_list("number", flat=True), *elsewhere})
+    def numbers(self) -> dict[str, str]:
+        """The payments that a channel may know and whose they are, also one that we do not know yet; the oldest first."""
+        ours = dict(Payment.objects.order_by("id").values_list("number", "channel"))
+        elsewhere = self.kept.get("payment")
+        return ours | ({elsewhere.number: elsewhere.channel} if elsewhere else {})
 
     # ---- time, and the healers ----
 
@@ -339,12 +361,14 @@ class World:
     def look(self) -> dict[str, Any]:
         """What has become of it, in a few words and sums."""
         trades = self.trades()
+        live = set(self._live.values_list("number", flat=True))
         paid = sum(trade["amount"] for trade in trades if trade["status"] == "PAID")
         back = [made for trade in trades for made in trade["refunds"] if made["status"] == "SUCCESS"]
         return {
             "orders": [order.status for order in Order.objects.order_by("id")],
-            "live": Payment.objects.filter(status="PAYING", superseded_at__isnull=True).count(),
-            "payable": [trade["status"] for trade in trades].count("OPEN"),
+            "live": len(live),
+            # Of what its channel cannot take back only that counts which we still offer.
+            "payable": len([trade for trade in trades if self._is_payable(trade, live)]),
             "receipts": [receipt.receipt_class for receipt in Receipt.objects.order_by("id")],
             "refunds": [refund.status for refund in Refund.objects.order_by("id")],
             "refunds_at_channel": len(back),
@@ -353,6 +377,14 @@ class World:
             "is_mailed": any(Path(settings.EMAIL_FILE_PATH).iterdir()),
             "cases": sorted(Case.objects.filter(resolved_at__isnull=True).values_list("kind", flat=True)),
         }
+
+    @property
+    def _live(self) -> QuerySet[Payment]:
+        return Payment.objects.filter(status="PAYING", superseded_at__isnull=True)
+
+    def _is_payable(self, trade: Mapping[str, Any], live: Container[str]) -> bool:
+        way = self.way if self.way.channel == trade["channel"] else WAYS[trade["channel"]]
+        return trade["status"] == "OPEN" and (way.closes or trade["out_trade_no"] in live)
 
 
 def forget_in_redis(is_over: Callable[[redis.Redis, bytes], bool]) -> None:

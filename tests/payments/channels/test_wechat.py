@@ -22,7 +22,8 @@ from payments.channels.base import (
     Unreachable,
 )
 from payments.channels.seals import BadKey
-from payments.channels.wechat import ERRORS, REFUND_STATUSES, TRADE_STATES, Meaning, list_platform_keys
+from payments.channels.wechat import list_platform_keys
+from payments.channels.wechat_reading import ERRORS, REFUND_STATUSES, TRADE_STATES, Meaning
 from payments.channels.wire import Reply
 
 from .wechat_party import (
@@ -247,8 +248,8 @@ def test_payment_is_dead_a_margin_after_its_lifted_expiry(expires_in_s, dead_in_
     assert dead_at == NOW + timedelta(seconds=dead_in_s)
 
 
-def test_only_the_qr_scene_and_cny_are_offered():
-    assert make_wechat().scenes() == {"qr"}
+def test_qr_wap_and_app_are_offered_in_cny():
+    assert make_wechat().scenes() == {"qr", "wap", "app"}
     assert make_wechat().currencies == {"CNY"}
 
 
@@ -256,14 +257,14 @@ def test_only_the_qr_scene_and_cny_are_offered():
 
 
 def test_query_of_a_paid_order_reports_everything():
-    assert make_wechat(reply(200, trade())).query(NUMBER) == PAID
+    assert make_wechat(reply(200, trade())).query(ORDER) == PAID
 
 
 def test_query_asks_by_our_number_and_merchant():
     wire = ScriptedWire(reply(200, trade()), reply(200, trade()))
     wechat = make_wechat(wire=wire)
-    wechat.query(NUMBER)
-    wechat.query("a|b/../c")
+    wechat.query(ORDER)
+    wechat.query(replace(ORDER, number="a|b/../c"))
     base = "https://api.example/v3/pay/transactions/out-trade-no"
     assert [sent["url"] for sent in wire.sent] == [
         f"{base}/{NUMBER}?mchid={MCHID}",
@@ -274,7 +275,7 @@ def test_query_asks_by_our_number_and_merchant():
 
 @pytest.mark.parametrize("state", [*TRADE_STATES, "NEWSTATE", "success", "SUCCESS "])
 def test_trade_state_is_read_by_the_table(state):
-    report = make_wechat(reply(200, trade(state))).query(NUMBER)
+    report = make_wechat(reply(200, trade(state))).query(ORDER)
     assert report.outcome is TRADE_STATES.get(state, Outcome.UNKNOWN)
     assert report.number == NUMBER
 
@@ -298,7 +299,7 @@ def test_trade_states_are_those_of_the_documentation():
 
 def test_unpaid_order_needs_none_of_the_fields_of_a_paid_one():
     unpaid = trade("NOTPAY", transaction_id=None, success_time=None, amount={"total": 12900})
-    assert make_wechat(reply(200, unpaid)).query(NUMBER).outcome is Outcome.OPEN
+    assert make_wechat(reply(200, unpaid)).query(ORDER).outcome is Outcome.OPEN
 
 
 @pytest.mark.parametrize(
@@ -324,13 +325,13 @@ def test_unpaid_order_needs_none_of_the_fields_of_a_paid_one():
     ids=str,
 )
 def test_success_with_a_field_missing_or_of_a_wrong_type_is_unknown(change):
-    report = make_wechat(reply(200, trade(**change))).query(NUMBER)
+    report = make_wechat(reply(200, trade(**change))).query(ORDER)
     assert (report.outcome, report.number, report.amount_minor) == (Outcome.UNKNOWN, NUMBER, None)
 
 
 @pytest.mark.parametrize("name", UNBELIEVABLE)
 def test_query_without_a_believable_answer_is_unknown(name):
-    report = make_wechat(UNBELIEVABLE[name]).query(NUMBER)
+    report = make_wechat(UNBELIEVABLE[name]).query(ORDER)
     assert (report.outcome, report.number, report.amount_minor) == (Outcome.UNKNOWN, NUMBER, None)
 
 
@@ -339,13 +340,13 @@ def test_query_without_a_believable_answer_is_unknown(name):
     [{"mchid": "1900006012"}, {"appid": "wx0"}, {"mchid": None}, {"appid": None}, {"out_trade_no": None}],
 )
 def test_query_answer_about_another_account_is_unknown(change):
-    assert make_wechat(reply(200, trade(**change))).query(NUMBER).outcome is Outcome.UNKNOWN
+    assert make_wechat(reply(200, trade(**change))).query(ORDER).outcome is Outcome.UNKNOWN
 
 
 @pytest.mark.parametrize("code", ERRORS)
 @pytest.mark.parametrize("status", [400, 403, 404, 429, 500])
 def test_query_finds_nothing_only_by_404_and_its_code(status, code):
-    report = make_wechat(error(status, code)).query(NUMBER)
+    report = make_wechat(error(status, code)).query(ORDER)
     is_missing = status == 404 and ERRORS[code] is Meaning.MISSING
     assert report.outcome is (Outcome.NOT_FOUND if is_missing else Outcome.UNKNOWN)
     assert report.code == code
@@ -353,7 +354,7 @@ def test_query_finds_nothing_only_by_404_and_its_code(status, code):
 
 @pytest.mark.parametrize("body", UNREADABLE)
 def test_404_without_a_code_is_not_a_missing_order(body):
-    assert make_wechat(reply(404, body, headers={})).query(NUMBER).outcome is Outcome.UNKNOWN
+    assert make_wechat(reply(404, body, headers={})).query(ORDER).outcome is Outcome.UNKNOWN
 
 
 # ---- close -------------------------------------------------------------------------------------------------------
@@ -361,12 +362,12 @@ def test_404_without_a_code_is_not_a_missing_order(body):
 
 def test_close_with_a_signed_204_is_closed():
     wechat = make_wechat(vector_reply(204, "close_204_empty_body"), now=ANSWERED_AT)
-    assert wechat.close(NUMBER) == PaymentReport(outcome=Outcome.CLOSED, number=NUMBER)
+    assert wechat.close(ORDER) == PaymentReport(outcome=Outcome.CLOSED, number=NUMBER)
 
 
 def test_close_names_the_merchant_and_the_order():
     wire = ScriptedWire(reply(204))
-    make_wechat(wire=wire).close(NUMBER)
+    make_wechat(wire=wire).close(ORDER)
     assert wire.sent[0]["url"].endswith(f"/v3/pay/transactions/out-trade-no/{NUMBER}/close")
     assert sent_body(wire) == {"mchid": MCHID}
 
@@ -385,7 +386,7 @@ def test_close_names_the_merchant_and_the_order():
 )
 def test_paid_or_closed_before_is_believed_by_a_query_only(code, state, outcome):
     wire = ScriptedWire(error(400, code, signed=False), reply(200, trade(state)))
-    report = make_wechat(wire=wire).close(NUMBER)
+    report = make_wechat(wire=wire).close(ORDER)
     assert report.outcome is outcome
     assert wire.operations == ["close", "query"]
     assert (report.amount_minor is not None) == (outcome is Outcome.SUCCEEDED)
@@ -394,27 +395,27 @@ def test_paid_or_closed_before_is_believed_by_a_query_only(code, state, outcome)
 @pytest.mark.parametrize("name", sorted(UNBELIEVABLE))
 def test_paid_at_close_without_a_believable_query_is_unknown(name):
     wechat = make_wechat(error(400, "ORDERPAID"), UNBELIEVABLE[name])
-    assert wechat.close(NUMBER).outcome is Outcome.UNKNOWN
+    assert wechat.close(ORDER).outcome is Outcome.UNKNOWN
 
 
 @pytest.mark.parametrize("code", ERRORS)
 def test_close_error_closes_nothing(code):
     wire = ScriptedWire(error(404, code), error(500, "SYSTEM_ERROR"))
-    report = make_wechat(wire=wire).close(NUMBER)
+    report = make_wechat(wire=wire).close(ORDER)
     is_missing = ERRORS[code] is Meaning.MISSING
     assert report.outcome is (Outcome.NOT_FOUND if is_missing else Outcome.UNKNOWN)
 
 
 @pytest.mark.parametrize("name", sorted(UNBELIEVABLE.keys() - {"no content"}))
 def test_close_without_a_believable_answer_is_unknown(name):
-    assert make_wechat(UNBELIEVABLE[name]).close(NUMBER).outcome is Outcome.UNKNOWN
+    assert make_wechat(UNBELIEVABLE[name]).close(ORDER).outcome is Outcome.UNKNOWN
 
 
 @pytest.mark.parametrize(
     "headers", [{}, sign(b"x"), sign(b"", key=MERCHANT_KEY)], ids=["none", "other", "stranger"]
 )
 def test_unsigned_204_is_not_a_close(headers):
-    assert make_wechat(reply(204, headers=headers)).close(NUMBER).outcome is Outcome.UNKNOWN
+    assert make_wechat(reply(204, headers=headers)).close(ORDER).outcome is Outcome.UNKNOWN
 
 
 # ---- refunds -----------------------------------------------------------------------------------------------------
@@ -451,7 +452,7 @@ def test_refund_status_is_read_by_the_table(status):
         needs_person=status == "ABNORMAL",
     )
     assert make_wechat(reply(200, refund(status))).refund(REFUND) == expected
-    assert make_wechat(reply(200, refund(status))).query_refund(REFUND_NUMBER) == expected
+    assert make_wechat(reply(200, refund(status))).query_refund(REFUND) == expected
 
 
 def test_refund_statuses_are_those_of_the_documentation():
@@ -517,13 +518,13 @@ def test_undecided_refund_error_is_unknown(code):
 @pytest.mark.parametrize("name", sorted(UNBELIEVABLE.keys() - {"no connection"}))
 def test_refund_without_a_believable_answer_is_unknown(name):
     assert make_wechat(UNBELIEVABLE[name]).refund(REFUND).outcome is Outcome.UNKNOWN
-    assert make_wechat(UNBELIEVABLE[name]).query_refund(REFUND_NUMBER).outcome is Outcome.UNKNOWN
+    assert make_wechat(UNBELIEVABLE[name]).query_refund(REFUND).outcome is Outcome.UNKNOWN
 
 
 def test_refund_without_a_connection_is_unreachable():
     with pytest.raises(Unreachable):
         make_wechat(UNBELIEVABLE["no connection"]).refund(REFUND)
-    assert make_wechat(UNBELIEVABLE["no connection"]).query_refund(REFUND_NUMBER).outcome is Outcome.UNKNOWN
+    assert make_wechat(UNBELIEVABLE["no connection"]).query_refund(REFUND).outcome is Outcome.UNKNOWN
 
 
 def test_refund_answer_of_another_payment_is_unknown():
@@ -537,12 +538,12 @@ def test_refund_answer_of_another_payment_is_unknown():
     ids=str,
 )
 def test_refund_answer_with_a_field_missing_or_wrong_is_unknown(change):
-    report = make_wechat(reply(200, refund("SUCCESS", **change))).query_refund(REFUND_NUMBER)
+    report = make_wechat(reply(200, refund("SUCCESS", **change))).query_refund(REFUND)
     assert (report.outcome, report.number) == (Outcome.UNKNOWN, REFUND_NUMBER)
 
 
 def test_missing_refund_is_not_found():
-    report = make_wechat(error(404, "RESOURCE_NOT_EXISTS")).query_refund(REFUND_NUMBER)
+    report = make_wechat(error(404, "RESOURCE_NOT_EXISTS")).query_refund(REFUND)
     assert report.outcome is Outcome.NOT_FOUND
 
 
@@ -782,13 +783,13 @@ def test_answer_with_a_header_missing_or_changed_is_unknown(name, value):
     del headers[f"wechatpay-{name}"]
     if value is not None:
         headers[f"wechatpay-{name}"] = value
-    report = make_wechat(reply(200, trade(), headers=headers)).query(NUMBER)
+    report = make_wechat(reply(200, trade(), headers=headers)).query(ORDER)
     assert (report.outcome, report.code) == (Outcome.UNKNOWN, "unverified")
 
 
 @pytest.mark.parametrize("off_s", [-300, 300])
 def test_answer_outside_the_window_is_unknown(off_s):
-    report = make_wechat(reply(200, trade()), now=NOW + timedelta(seconds=off_s)).query(NUMBER)
+    report = make_wechat(reply(200, trade()), now=NOW + timedelta(seconds=off_s)).query(ORDER)
     assert report.code == "unverified"
 
 

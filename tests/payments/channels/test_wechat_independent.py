@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import io
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +13,8 @@ import pytest
 from wechatpayv3 import WeChatPay, WeChatPayType
 from wechatpayv3.utils import build_authorization, load_private_key
 
-from payments.channels.base import NotGenuine, RawCallback
+from payments.channels.base import NotGenuine, NotReady, RawCallback
+from payments.channels.wechat import WeChat
 
 from .wechat_party import (
     APIV3_KEY,
@@ -23,9 +27,9 @@ from .wechat_party import (
     ORDER,
     PLATFORM,
     REFUND,
-    REFUND_NUMBER,
     ScriptedWire,
     callback,
+    error,
     make_wechat,
     refund,
     reply,
@@ -34,13 +38,25 @@ from .wechat_party import (
     vector_callback,
 )
 
+WAP = replace(ORDER, scene="wap", payer={"ip": "203.0.113.9"})
+APP = replace(ORDER, scene="app")
 KEY_ID = PLATFORM["public_key_id"]
+
+
+def ask_for_statement(wechat: WeChat) -> None:
+    with suppress(NotReady):
+        wechat.fetch_statement(date(2026, 11, 20), io.BytesIO())
+
+
 CALLS: dict[str, Any] = {
     "create": (lambda wechat: wechat.create(ORDER), reply(200, {"code_url": "weixin://x"})),
-    "query": (lambda wechat: wechat.query(NUMBER), reply(200, trade())),
-    "close": (lambda wechat: wechat.close(NUMBER), reply(204)),
+    "create h5": (lambda wechat: wechat.create(WAP), reply(200, {"h5_url": "https://x.example/?a=1"})),
+    "create app": (lambda wechat: wechat.create(APP), reply(200, {"prepay_id": "wx21"})),
+    "statement": (ask_for_statement, error(400, "NO_STATEMENT_EXIST")),
+    "query": (lambda wechat: wechat.query(ORDER), reply(200, trade())),
+    "close": (lambda wechat: wechat.close(ORDER), reply(204)),
     "refund": (lambda wechat: wechat.refund(REFUND), reply(200, refund())),
-    "query_refund": (lambda wechat: wechat.query_refund(REFUND_NUMBER), reply(200, refund())),
+    "query_refund": (lambda wechat: wechat.query_refund(REFUND), reply(200, refund())),
 }
 
 
@@ -85,6 +101,11 @@ def test_authorization_equals_that_of_the_package(operation, monkeypatch):
         nonce_str=NONCE,
     )
     assert sent["headers"]["Authorization"] == theirs
+
+
+def test_parameters_of_an_app_are_signed_as_the_package_signs_them(sdk):
+    params = make_wechat(reply(200, {"prepay_id": "wx21"})).create(APP).action["params"]
+    assert params["sign"] == sdk.sign([APPID, params["timestamp"], params["noncestr"], "wx21"])
 
 
 @pytest.mark.parametrize("name", ["payment_success", "refund_success"])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import gzip
 import http.client
+import io
 import json
 import logging
 import os
@@ -444,6 +447,138 @@ def test_body_of_a_redirect_is_not_read():
         assert raises_in_time(Unanswered, server.url).code == "redirect"
 
 
+# ---- downloads ---------------------------------------------------------------------------------------------------
+
+
+def download(wire: Wire, url: str, into=None, **rest) -> tuple[Reply, bytes]:
+    file = into or io.BytesIO()
+    reply = wire.download("GET", f"{url}/file?a=%7C", headers={}, into=file, operation="statement", **rest)
+    return reply, file.getvalue()
+
+
+def test_download_writes_the_answer_to_the_file_as_it_came_and_replies_without_a_body():
+    content = gzip.compress(os.urandom(300_000))  # larger than an answer of `send` may be
+    answer = with_body(content, **{"Content-Encoding": "gzip", "Token": "t"})
+    seen: list[bytes] = []
+    with RawServer(answering(answer, seen=seen)) as server:
+        reply, written = download(make_wire(), server.url)
+    assert (reply.status, reply.body, reply.headers["token"]) == (200, b"", "t")
+    assert written == content
+    assert b"Accept-Encoding: identity" in seen[0]
+
+
+def test_download_appends_to_what_the_file_holds():
+    with RawServer(answering(OK)) as server:
+        file = io.BytesIO(b"before ")
+        file.seek(0, io.SEEK_END)
+        assert download(make_wire(), server.url, file)[1] == b'before {"ok":1}'
+
+
+def test_download_can_post_a_body():
+    seen: list[bytes] = []
+    with RawServer(answering(OK, seen=seen)) as server:
+        make_wire().download(
+            "POST", f"{server.url}/f", headers={}, body=b"a=b", into=io.BytesIO(), operation="x"
+        )
+    assert seen[0].startswith(b"POST /f ")
+    assert seen[0].endswith(b"\r\n\r\na=b")
+
+
+@pytest.mark.parametrize("status", [201, 204, 206, 400, 404, 500])
+def test_download_of_anything_but_200_writes_nothing_and_replies_with_the_body(status):
+    body = b"" if status == 204 else b'{"code":"NO_STATEMENT_EXIST"}'
+    with RawServer(answering(with_body(body, f"{status} Word"))) as server:
+        reply, written = download(make_wire(), server.url)
+    assert (reply.status, reply.body, written) == (status, body, b"")
+
+
+def test_body_of_a_failed_download_is_bounded():
+    with (
+        RawServer(answering(with_body(b"x" * 100_001, "500 Oh"))) as server,
+        pytest.raises(Unanswered) as caught,
+    ):
+        download(make_wire(), server.url)
+    assert caught.value.code == "too_large"
+
+
+@pytest.mark.parametrize(("limit", "is_taken"), [(100_000, True), (99_999, False)])
+def test_download_ends_at_its_limit(limit, is_taken):
+    file = io.BytesIO()
+    with RawServer(answering(with_body(b"x" * 100_000))) as server:
+        if is_taken:
+            download(make_wire(), server.url, file, limit_bytes=limit)
+        else:
+            with pytest.raises(Unanswered, match="too large"):
+                download(make_wire(), server.url, file, limit_bytes=limit)
+    assert len(file.getvalue()) <= limit
+
+
+def test_download_has_its_own_time_and_may_take_longer_than_a_call():
+    def behave(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
+        for byte in b"slow":
+            time.sleep(0.1)  # the pace of the peer is what is tested
+            peer.send(bytes([byte]))
+
+    with RawServer(behave) as server:
+        assert download(make_wire(total_s=0.2), server.url, total_s=10.0)[1] == b"slow"
+
+
+@pytest.mark.parametrize("name", ["silence", "half a body, then silence", "dripped body", "dripped chunks"])
+def test_slow_download_is_unanswered_in_time(name):
+    started = time.monotonic()
+    with RawServer(SLOW[name]) as server, pytest.raises(Unanswered) as caught:
+        download(make_wire(), server.url, total_s=TOTAL_S)
+    assert caught.value.code == "timeout"
+    assert time.monotonic() - started < TOTAL_S + SLACK_S
+
+
+@pytest.mark.parametrize("name", ["reset", "body cut short", "chunks cut short", "last chunk missing"])
+def test_download_that_breaks_off_is_unanswered(name):
+    with RawServer(BROKEN[name]) as server, pytest.raises(Unanswered) as caught:
+        download(make_wire(), server.url)
+    assert caught.value.code == "broken"
+
+
+def test_download_follows_no_redirect():
+    with RawServer(answering(OK)) as target:
+        answer = with_body(b"", "302 Found", Location=f"{target.url}/file")
+        with RawServer(answering(answer)) as server, pytest.raises(Unanswered) as caught:
+            download(make_wire(), server.url)
+        assert (caught.value.code, target.connections) == ("redirect", 0)
+
+
+def test_download_from_nobody_is_unreachable():
+    with pytest.raises(Unreachable):
+        download(make_wire(), f"http://127.0.0.1:{closed_port()}")
+
+
+def test_download_inside_a_transaction_is_a_bug_and_sends_nothing():
+    with RawServer(answering(OK)) as server:
+        with pytest.raises(CallInsideTransaction):
+            download(make_wire(in_transaction=lambda: True), server.url)
+        assert server.connections == 0
+
+
+def test_a_full_disk_is_not_taken_for_a_failure_of_the_channel():
+    class FullDisk(io.BytesIO):
+        def write(self, _):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with RawServer(answering(OK)) as server, pytest.raises(OSError, match="No space left"):
+        download(make_wire(), server.url, FullDisk())
+
+
+@pytest.mark.parametrize(("answer", "status", "code"), [(OK, 200, ""), (b"", 0, "broken")])
+def test_each_download_is_logged_once(answer, status, code, caplog):
+    caplog.set_level(logging.DEBUG, logger="nodrop.wire")
+    with RawServer(answering(answer)) as server, contextlib.suppress(Unanswered):
+        download(make_wire(), server.url)
+    [record] = [record for record in caplog.records if record.name == "nodrop.wire"]
+    assert [getattr(record, name) for name in FIELDS] == ["wechat", "statement", "", status, code]
+
+
 # ---- every error of the libraries is one of the two --------------------------------------------------------------
 
 
@@ -621,6 +756,6 @@ def test_connections_are_given_back_before_the_call_is_sent(monkeypatch):
     order: list[str] = []
     reply = Reply(status=200, headers={}, body=b"", elapsed_ms=1)
     monkeypatch.setattr(wire, "give_back_connections", lambda: order.append("given back"))
-    monkeypatch.setattr(Wire, "_exchange", lambda self, request: order.append("sent") or reply)
+    monkeypatch.setattr(Wire, "_exchange", lambda self, *_: order.append("sent") or reply)
     send(make_wire(), "http://127.0.0.1:1")
     assert order == ["given back", "sent"]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from payments.channels.base import ChannelError, CreateRequest, RawCallback, RefundRequest
+from payments.channels.base import Attempt, ChannelError, RawCallback, RefundRequest
 from payments.channels.seals import load_private_key, load_public_key, sign_rsa_sha256
 from payments.channels.wechat import WeChat
 from payments.channels.wire import Reply
@@ -31,12 +32,13 @@ TRANSACTION = "4200009876202611210123456789"
 NOW = datetime.fromtimestamp(1795255835, UTC)
 EXPIRES_AT = datetime(2026, 11, 21, 10, 30, tzinfo=UTC)
 
-ORDER = CreateRequest(
+ORDER = Attempt(
     number=NUMBER,
     scene="qr",
     amount_minor=12900,
     currency="CNY",
     description="两件T恤 x2",
+    started_at=NOW,
     expires_at=EXPIRES_AT,
     notify_url="https://shop.example/notify/wechat/",
     return_url="https://shop.example/orders/1/",
@@ -50,6 +52,8 @@ REFUND = RefundRequest(
     currency="CNY",
     reason="size",
     notify_url="https://shop.example/notify/wechat/",
+    scene="qr",
+    started_at=NOW,
 )
 CALLBACK = {"create_time": "2026-11-21T18:10:35+08:00", "resource_type": "encrypt-resource", "summary": "x"}
 
@@ -67,6 +71,13 @@ class ScriptedWire:
         if isinstance(reply, ChannelError):
             raise reply
         return reply
+
+    def download(self, method: str, url: str, *, into: BinaryIO, **rest: Any) -> Reply:
+        reply = self.send(method, url, **rest)
+        if reply.status != 200:
+            return reply
+        into.write(reply.body)
+        return replace(reply, body=b"")
 
     @property
     def operations(self) -> list[str]:

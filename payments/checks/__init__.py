@@ -1,0 +1,91 @@
+"""Checks of the channels' configuration: each finding has an id and says what to change. `manage.py check` shows them,
+and an error stops every command but the few that need none. Nothing is called and nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core import checks
+from django.core.checks import CheckMessage, Error, register
+from django.db import DatabaseError
+from django.utils.module_loading import import_string
+
+from payments.channels.wire import is_safe_url
+from shop.clock import read_now
+
+# Signatures are good for some minutes; a clock that is off by more than this is on its way there.
+MOST_SKEW_S = 30
+
+
+@register("channels")
+def check_channels(app_configs: Any = None, **_: Any) -> list[CheckMessage]:
+    """The configuration of every channel that is configured."""
+    configured = {name: values for name, values in settings.CHANNELS.items() if values is not None}
+    found: list[CheckMessage] = [*check_public_url()] if configured else []
+    for name, values in configured.items():
+        if find_spec(f"payments.checks.{name}"):
+            found += import_string(f"payments.checks.{name}.check")(values)
+    return found
+
+
+@register("clock", deploy=True)
+def check_clock(app_configs: Any = None, **_: Any) -> list[CheckMessage]:
+    """Channels refuse signatures by their age: this machine's clock and the database's must agree."""
+    try:
+        skew = abs((read_now() - datetime.now(UTC)).total_seconds())
+    except DatabaseError:
+        return []  # that it does not answer is another matter
+    if skew <= MOST_SKEW_S:
+        return []
+    return [
+        Error(
+            f"The clocks of this machine and of PostgreSQL differ by {skew:.0f} seconds.",
+            hint="Run a time service on both: channels refuse signatures by their age, and orders expire by the clock.",
+            id="payments.E007",
+        )
+    ]
+
+
+@register("mail", deploy=True)
+def check_mail(app_configs: Any = None, **_: Any) -> list[CheckMessage]:
+    """Shoppers get a receipt."""
+    if settings.EMAIL_HOST:
+        return []
+    return [
+        checks.Warning(
+            "EMAIL_HOST is not set: receipts are written into the data folder and reach nobody.",
+            hint="Set EMAIL_HOST and, where needed, EMAIL_PORT, EMAIL_HOST_USER, EMAIL_HOST_PASSWORD, MAIL_FROM.",
+            id="payments.W002",
+        )
+    ]
+
+
+def check_public_url() -> Iterator[CheckMessage]:
+    host = urlsplit(settings.PUBLIC_URL).hostname or ""
+    if not settings.DEBUG and is_private(host):
+        yield Error(
+            f"PUBLIC_URL names {host}, which no channel can reach.",
+            hint="Set PUBLIC_URL to the shop's https address as the world sees it: channels call back to it.",
+            id="payments.E008",
+        )
+    if not is_safe_url(settings.PUBLIC_URL):
+        yield Error(
+            "PUBLIC_URL is not an https address, and channels call back to it.",
+            hint="Set PUBLIC_URL to the shop's https address; http is for this machine only.",
+            id="payments.E001",
+        )
+
+
+def is_private(host: str) -> bool:
+    """Whether the name or address means this machine or a network without a way in from outside."""
+    try:
+        return not ip_address(host).is_global
+    except ValueError:
+        return host in ("", "localhost") or host.endswith((".localhost", ".local", ".internal"))

@@ -1,0 +1,36 @@
+"""What the checks of several channels share: addresses, files, keys that fit each other."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from django.core.checks import CheckMessage, Error
+from django.core.checks import Warning as Advice
+
+from payments.channels.wire import is_safe_url
+
+
+def check_address(name: str, url: str, usual: str, *, code: str) -> Iterator[CheckMessage]:
+    """An address that a channel is called at."""
+    if not is_safe_url(url):
+        yield Error(
+            f"{name} is not an https address.",
+            hint=f"Use {usual}; http is for a sandbox on this machine only.",
+            id=code,
+        )
+
+
+def check_permissions(name: str, path: str) -> Iterator[CheckMessage]:
+    """A private key that any user of the machine may read. A group may: secrets are often mounted for one."""
+    try:
+        mode = Path(path).stat().st_mode
+    except OSError:
+        return  # already found as a key that cannot be read
+    if mode & (stat.S_IRWXO | stat.S_IWGRP):
+        yield Advice(
+            f"{name} can be read or changed by other users of this machine.",
+            hint="Let only its owner read it: chmod 600.",
+            id="payments.W001",
+        )

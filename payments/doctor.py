@@ -1,0 +1,171 @@
+"""The doctor: is everything that money depends on as it must be? Configuration, keys, clocks, reachability, guardians.
+
+It asks and tells; it changes nothing. A channel is only greeted, with no key and no money in the call.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core import checks
+from django.core.cache import cache
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django_q.models import Schedule
+
+from payments.channels.base import ChannelError
+from payments.channels.registry import CLASSES, title_of
+from payments.channels.wire import Wire, is_safe_url
+from shop.beats import CLUSTER, shortest_silence
+from shop.clock import read_now
+
+# Signatures of most channels are good for five minutes; a clock that is off by more than this is on its way there.
+MOST_SKEW = timedelta(seconds=30)
+# `watch` beats every few seconds.
+MOST_SILENCE = timedelta(seconds=15)
+# A schedule that should have run so long ago is not run by anybody.
+MOST_LATENESS = timedelta(minutes=5)
+
+
+class Verdict(StrEnum):
+    FINE = "fine"
+    WARNING = "warning"
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was looked at, how it is, and what to do about it."""
+
+    subject: str
+    verdict: Verdict
+    detail: str
+    hint: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """The finding for programs."""
+        return asdict(self)
+
+
+def examine() -> Iterator[Finding]:
+    """Everything there is to look at, one after the other. Never inside a transaction."""
+    yield from _examine_configuration()
+    yield from _examine_database()
+    yield from _examine_redis()
+    yield from _examine_guardians()
+    for name in CLASSES:
+        yield from _examine_channel(name)
+
+
+def _examine_configuration() -> Iterator[Finding]:
+    found = [
+        message for message in checks.run_checks(include_deployment_checks=True) if not message.is_silenced()
+    ]
+    for message in found:
+        verdict = Verdict.WRONG if message.is_serious() else Verdict.WARNING
+        yield Finding("configuration", verdict, f"{message.id}: {message.msg}", message.hint or "")
+    if not found:
+        yield Finding("configuration", Verdict.FINE, "every check passes")
+
+
+def _examine_database() -> Iterator[Finding]:
+    executor = MigrationExecutor(connection)
+    missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if missing:
+        names = ", ".join(f"{migration.app_label} {migration.name}" for migration, _ in missing)
+        yield Finding(
+            "postgresql", Verdict.WRONG, f"migrations are missing: {names}", "Run manage.py migrate."
+        )
+    else:
+        yield Finding("postgresql", Verdict.FINE, "it answers, and every migration is applied")
+    yield _compare_clocks("clock of postgresql", read_now())
+
+
+def _compare_clocks(subject: str, theirs: datetime) -> Finding:
+    skew = theirs - datetime.now(UTC)
+    if abs(skew) > MOST_SKEW:
+        detail = f"differs from this machine's by {abs(skew).total_seconds():.0f} s"
+        hint = (
+            "Run a time service on both: signatures are refused by their age, and orders expire by the clock."
+        )
+        return Finding(subject, Verdict.WRONG, detail, hint)
+    return Finding(subject, Verdict.FINE, "agrees with this machine's")
+
+
+def _examine_redis() -> Iterator[Finding]:
+    cache.set("doctor", 1, 5)  # a failing Redis is ignored by the cache: read back what was written
+    if cache.get("doctor"):
+        yield Finding("redis", Verdict.FINE, "it answers")
+    else:
+        hint = "The shop sells on without it, but every page asks PostgreSQL. Look at REDIS_URL."
+        yield Finding("redis", Verdict.WARNING, "it does not answer", hint)
+
+
+def _examine_guardians() -> Iterator[Finding]:
+    for name, what in (
+        ("watch", "Start manage.py watch: nothing is asked or refunded in time without it."),
+        (CLUSTER, "watch starts it again by itself; look at its log."),
+    ):
+        silence = shortest_silence(name)
+        if silence is None or silence > MOST_SILENCE:
+            heard = (
+                "was never heard of" if silence is None else f"is silent for {silence.total_seconds():.0f} s"
+            )
+            yield Finding(name, Verdict.WRONG, heard, what)
+        else:
+            yield Finding(name, Verdict.FINE, "it is alive")
+    for name in settings.SCHEDULES:
+        yield _examine_schedule(name)
+
+
+def _examine_schedule(name: str) -> Finding:
+    schedule = Schedule.objects.filter(name=name).first()
+    if schedule is None:
+        return Finding(f"schedule {name}", Verdict.WRONG, "it is not there", "watch makes it when it starts.")
+    if schedule.next_run is None or read_now() - schedule.next_run > MOST_LATENESS:
+        return Finding(
+            f"schedule {name}", Verdict.WRONG, "it has not run when it should", "Is the cluster alive?"
+        )
+    return Finding(f"schedule {name}", Verdict.FINE, f"runs next at {schedule.next_run.isoformat()}")
+
+
+def _examine_channel(name: str) -> Iterator[Finding]:
+    configured = settings.CHANNELS.get(name)
+    if configured is None:
+        yield Finding(name, Verdict.FINE, f"{title_of(name)} is not configured and not offered")
+        return
+    address = _origin_of(configured)
+    if not is_safe_url(address):
+        return  # found by the checks
+    try:
+        reply = Wire(channel=name).send("GET", address, headers={"User-Agent": "nodrop"}, operation="greet")
+    except ChannelError as error:
+        yield Finding(
+            name,
+            Verdict.WRONG,
+            f"cannot be reached: {error.code}",
+            "Is the address right, and the way out open?",
+        )
+        return
+    yield Finding(name, Verdict.FINE, "it can be reached")
+    if told := reply.headers.get("date"):
+        yield _compare_clocks(f"clock of {name}", _parse_date(told))
+
+
+def _origin_of(configured: dict[str, str]) -> str:
+    """Scheme and host of the address at which the channel is called."""
+    url = urlsplit(configured.get("BASE_URL") or configured["GATEWAY_URL"])
+    return f"{url.scheme}://{url.netloc}/"
+
+
+def _parse_date(text: str) -> datetime:
+    """The time of an HTTP header; now, where it is none: that says nothing about clocks."""
+    try:
+        return parsedate_to_datetime(text).astimezone(UTC)
+    except ValueError:
+        return datetime.now(UTC)

@@ -1,0 +1,39 @@
+// What a page can do about a wallet that it has opened: nobody tells whether that went well. So when the shopper sees the
+// page again, or still sees it, it unfolds what else can be done. And it copies what is to be taken elsewhere.
+
+const PATIENCE = 4000; // milliseconds that a wallet may take to open
+const SHOWN = 2000; // milliseconds to see that it is copied
+
+const fallback = () => document.querySelector("[data-fallback]");
+
+// Kept with this entry of the browser's history: coming back to it by a reload or the back button is seeing it again.
+function remember() {
+  history.replaceState({ launched: fallback()?.dataset.fallback }, "");
+  setTimeout(unfold, PATIENCE);
+}
+
+function unfold() {
+  const box = fallback();
+  if (box && !document.hidden && history.state?.launched === box.dataset.fallback) box.open = true;
+}
+
+async function copy(button) {
+  const shown = document.getElementById(button.dataset.copy);
+  const text = shown.value ?? shown.textContent.replace(/\s|\./g, "");
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    return shown.select ? shown.select() : getSelection().selectAllChildren(shown); // to be copied by hand
+  }
+  const usual = button.textContent;
+  button.textContent = button.dataset.done;
+  setTimeout(() => (button.textContent = usual), SHOWN);
+}
+
+addEventListener("click", ({ target }) => {
+  if (target.closest("[data-launch]")) remember();
+  const button = target.closest("[data-copy]");
+  if (button && button.textContent !== button.dataset.done) copy(button);
+});
+addEventListener("pageshow", unfold);
+document.addEventListener("visibilitychange", unfold);

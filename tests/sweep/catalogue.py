@@ -1,0 +1,70 @@
+"""The list of all flows that are swept: each by its own way to pay, the common ones by every other way too."""
+
+from tests.sweep import capturing, channel, clock, methods, shopper, staff
+from tests.sweep.flows import Flow
+from tests.sweep.ways import ALIPAY, BOLETO, PAYPAL, UNIONPAY
+
+# The money that comes by these needs no more than a message.
+PAYING = (ALIPAY, UNIONPAY, BOLETO)
+
+FLOWS: list[Flow] = [
+    shopper.Place(),
+    shopper.PlaceAgain(),
+    shopper.PlaceByKey(),
+    shopper.Apply(),
+    shopper.ApplyAgain(),
+    shopper.ApplyByKey(),
+    shopper.Supersede(),
+    shopper.Cancel(),
+    shopper.SettleByQuery(),
+    shopper.WaitingPage(),
+    channel.Callback(),
+    channel.CallbackAgain(),
+    channel.WrongAmount(),
+    channel.EarlyCallback(),
+    channel.UnmatchedCallback(),
+    channel.ReplayedCallback(),
+    channel.Surplus(),
+    channel.SurplusBack(),
+    channel.TwoAttemptsPaid(),
+    channel.LateMoney(),
+    channel.ReopeningMoney(),
+    clock.Expire(),
+    clock.ExpireAgainstPayment(),
+    clock.QueryByAlarm(),
+    clock.FollowUp(),
+    clock.Mail(),
+    staff.AskRefund(),
+    staff.RefundByKey(),
+    staff.ApproveRefund(),
+    staff.SendRefund(),
+    staff.RefundCallback(),
+    staff.ConsoleRefund(),
+    # The same by the other channels.
+    *(shopper.Apply(way) for way in (*PAYING, PAYPAL)),
+    *(shopper.SettleByQuery(way) for way in PAYING),
+    *(channel.Callback(way) for way in PAYING),
+    *(shopper.Cancel(way) for way in (ALIPAY, UNIONPAY)),
+    *(channel.LateMoney(way) for way in (ALIPAY, UNIONPAY)),
+    *(staff.SendRefund(way) for way in (ALIPAY, UNIONPAY, PAYPAL)),
+    # What they do differently.
+    methods.CancelScanned(),
+    methods.SupersedeUnscanned(),
+    methods.AskThenNew(),
+    methods.CancelVoucher(),
+    methods.LateVoucher(),
+    methods.VoucherThenPayPal(),
+    methods.VoucherAgainstCapture(),
+    methods.SurplusVoucher(),
+    capturing.Capture(),
+    capturing.CaptureByCallback(),
+    capturing.CaptureDeclined(),
+    capturing.CaptureAgain(),
+    capturing.CaptureUnsent(),
+    capturing.CapturedCallback(),
+    capturing.CancelBeforeConsent(),
+    capturing.ExpireAgainstConsent(),
+    capturing.LateConsent(),
+    capturing.AgreedThenAnother(),
+    capturing.SupersedeAgreed(),
+]
