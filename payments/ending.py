@@ -85,7 +85,7 @@ def _end(number: str, reason: CloseReason, *, source: Source, actor: str) -> Non
                 return
         elif reason is CloseReason.EXPIRED and not _is_due(number):
             return
-        elif _close(live) is Outcome.UNKNOWN:
+        elif _close(live, reason) is Outcome.UNKNOWN:
             break
         else:
             _stop_waiting_for(live)
@@ -102,10 +102,17 @@ def _live_payment(number: str) -> Payment | None:
     return live.select_related("order").first()
 
 
-def _close(live: Payment) -> Outcome:
-    """Close, and where that has no answer ask: a verified *open* cannot be closed, but neither was it paid."""
-    outcome = Outcome.UNKNOWN
-    if get_channel(live.channel).can_close:
+def _close(live: Payment, reason: CloseReason) -> Outcome:
+    """Close, and where that has no answer ask: a verified *open* cannot be closed, but neither was it paid.
+
+    Who has agreed to pay in time has what was ordered: before an order expires such money is taken.
+    """
+    channel, outcome = get_channel(live.channel), Outcome.UNKNOWN
+    if channel.needs_capture and reason is CloseReason.EXPIRED:
+        outcome = query_payment(live.number)[0]
+        if outcome in (Outcome.SUCCEEDED, Outcome.UNKNOWN):
+            return outcome
+    if channel.can_close:
         outcome = close_payment(live)
     return query_payment(live.number)[0] if outcome is Outcome.UNKNOWN else outcome
 

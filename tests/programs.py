@@ -23,10 +23,14 @@ def environment() -> dict[str, str]:
     login = quote(str(database["USER"]), safe="") + (
         f":{quote(database['PASSWORD'])}" if database["PASSWORD"] else ""
     )
-    wechat = settings.CHANNELS["wechat"] or {}
+    channels = {
+        f"{channel.upper()}_{name}": value
+        for channel, configured in settings.CHANNELS.items()
+        for name, value in (configured or {}).items()
+    }
     variables: dict[str, str] = {
         **os.environ,
-        **{f"WECHAT_{name}": value for name, value in wechat.items()},
+        **channels,
         "DATABASE_URL": f"postgresql://{login}@{host}:{database['PORT'] or 5432}/{database['NAME']}",
         "REDIS_URL": str(settings.CACHES["default"]["LOCATION"]),
         "PUBLIC_URL": settings.PUBLIC_URL,

@@ -29,6 +29,9 @@ CONTACT = {
 }
 
 
+CHANNELS = ("WECHAT_", "ALIPAY_", "UNIONPAY_", "PAYPAL_", "BOLETO_")
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -45,7 +48,7 @@ class Demo:
         inherited = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("WECHAT_", "DATABASE_URL", "REDIS_URL", "NODROP_", "DJANGO_", "SANDBOX_"))
+            if not name.startswith((*CHANNELS, "DATABASE_URL", "REDIS_URL", "NODROP_", "DJANGO_", "SANDBOX_"))
         }
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(

@@ -6,6 +6,7 @@ import pytest
 from django.db.models.functions import Now
 
 from orders.models import Order
+from orders.moves import EXPIRE_ORDER
 from orders.statuses import OrderStatus
 from payments import capturing
 from payments.applying import apply_for_payment
@@ -118,6 +119,24 @@ def test_attempt_that_was_closed_is_not_captured_though_the_shopper_agrees_later
     assert query_payment(payment.number)[1] is Settled.STALE
     payment.refresh_from_db()
     assert (payment.status, payment.captures, kept(paypal, payment)) == (PaymentStatus.CLOSED, 0, ["OPEN"])
+
+
+def test_order_that_was_agreed_to_in_time_is_paid_when_it_expires_though_nobody_heard_of_the_consent(
+    paypal, order, agreed
+):
+    Order.objects.update(expires_at=Now())
+    handle_now(EXPIRE_ORDER, order.number)
+    order.refresh_from_db()
+    assert (order.status, kept(paypal, agreed)) == (OrderStatus.READY_FOR_SHIPMENT, ["PAID"])
+
+
+def test_order_that_nobody_agreed_to_pay_is_closed_when_it_expires(paypal, order):
+    payment = apply(order)
+    Order.objects.update(expires_at=Now())
+    handle_now(EXPIRE_ORDER, order.number)
+    order.refresh_from_db()
+    payment.refresh_from_db()
+    assert (order.status, payment.status) == (OrderStatus.CLOSED, PaymentStatus.CLOSED)
 
 
 def test_attempt_that_was_superseded_is_not_captured(paypal, order, agreed):

@@ -6,6 +6,7 @@ import pytest
 from django.db.models.functions import Now
 
 from orders.models import Order, Product
+from orders.statuses import CloseReason
 from payments import ending
 from payments.applying import apply_for_payment
 from payments.channels.base import Outcome
@@ -180,8 +181,8 @@ def test_expiry_leaves_an_order_that_a_shopper_extended_meanwhile(sandbox, monke
     payment = start(sandbox, order)
     close = ending._close
 
-    def apply_meanwhile(live: Payment) -> Outcome:
-        outcome = close(live)
+    def apply_meanwhile(live: Payment, reason: CloseReason) -> Outcome:
+        outcome = close(live, reason)
         if live.number == payment.number:
             apply_for_payment(order.number, channel="wechat", scene="qr")
         return outcome

@@ -1,4 +1,4 @@
-"""Some fifty bugs as somebody might write them, each a small change of the product that a test must catch.
+"""More than seventy bugs as somebody might write them, each a small change of the product that a test must catch.
 
 They make "0 violations" mean something. A bug says what it changes, and which tests it expects to fail; one whose text is
 not found exactly once in the product does not apply any more, and that fails loudly too.
@@ -20,6 +20,7 @@ class Bug:
 
 MONEY = "tests/payments"
 SWEEP = "tests/sweep"
+CHANNELS = "tests/flows/test_channels.py"
 
 BUGS = (
     # ---- settling
@@ -202,8 +203,8 @@ BUGS = (
     Bug(
         name="the order is closed though its channel gave no answer",
         file="payments/ending.py",
-        before="elif _close(live) is Outcome.UNKNOWN:",
-        after="elif _close(live) is None:",
+        before="elif _close(live, reason) is Outcome.UNKNOWN:",
+        after="elif _close(live, reason) is None:",
         caught_by=(f"{MONEY}/test_ending.py",),
     ),
     Bug(
@@ -464,5 +465,114 @@ BUGS = (
         before="for update of placed, payment",
         after="for update of payment, placed",
         caught_by=("tests/ground/test_writes.py",),
+    ),
+    # ---- capturing
+    Bug(
+        name="an attempt whose place was taken is captured",
+        file="payments/settling.py",
+        before="    return is_wanted and payment.superseded_at is None\n",
+        after="    return is_wanted\n",
+        caught_by=(f"{MONEY}/test_capturing.py",),
+    ),
+    Bug(
+        name="who agrees after the order was paid otherwise pays again",
+        file="payments/settling.py",
+        before="is_wanted = order.status == OrderStatus.UNPAID and payment.status == PaymentStatus.PAYING",
+        after="is_wanted = payment.status == PaymentStatus.PAYING",
+        caught_by=(CHANNELS,),
+    ),
+    Bug(
+        name="a capture that was begun is not looked at again before it is sent",
+        file="payments/capturing.py",
+        before="if payment.capture_asked_at is None or not is_awaited(order, payment):",
+        after="if payment.capture_asked_at is None:",
+        caught_by=("tests/machine",),
+    ),
+    Bug(
+        name="close is believed while the money is being taken",
+        file="payments/settling.py",
+        before="    if deed is Deed.CLOSE and payment.capture_asked_at is not None:",
+        after="    if False:",
+        caught_by=(f"{MONEY}/test_capturing.py",),
+    ),
+    Bug(
+        name="an older capture's refusal ends the present one",
+        file="payments/capturing.py",
+        before=" and payment.captures == tried.captures\n",
+        after="\n",
+        caught_by=(f"{MONEY}/test_capturing.py",),
+    ),
+    Bug(
+        name="an attempt ends by the clock while its money is being taken",
+        file="payments/querying.py",
+        before="        if is_dead and (not is_asked or outcome is Outcome.NOT_FOUND):",
+        after="        if is_dead:",
+        caught_by=(f"{MONEY}/test_capturing.py",),
+    ),
+    Bug(
+        name="a capture has no alarm",
+        file="payments/moves.py",
+        before="        set_alarm(CAPTURE_PAYMENT, payment.number, in_s=CAPTURE_S)\n",
+        after="",
+        caught_by=(f"{MONEY}/test_capturing.py",),
+    ),
+    Bug(
+        name="a consent that could not be used ends the attempt",
+        file="payments/channels/paypal.py",
+        before='(("INSTRUMENT_DECLINED", "REDIRECT_PAYER_FOR_ALTERNATE_FUNDING"), Outcome.NOT_FOUND)',
+        after='(("INSTRUMENT_DECLINED", "REDIRECT_PAYER_FOR_ALTERNATE_FUNDING"), Outcome.REFUSED)',
+        caught_by=(f"{MONEY}/test_capturing.py",),
+    ),
+    Bug(
+        name="who agreed in time loses the goods to the clock",
+        file="payments/ending.py",
+        before="    if channel.needs_capture and reason is CloseReason.EXPIRED:",
+        after="    if False:",
+        caught_by=(f"{MONEY}/test_capturing.py",),
+    ),
+    # ---- other channels
+    Bug(
+        name="a boleto's surplus is refunded on a rail that has none",
+        file="payments/settling.py",
+        before="    if left and not can_refund(receipt.channel):",
+        after="    if False:",
+        caught_by=(CHANNELS,),
+    ),
+    Bug(
+        name="the tax number is not erased",
+        file="payments/moves.py",
+        before='    _write(payment, status=to, payer="", **columns)',
+        after="    _write(payment, status=to, **columns)",
+        caught_by=(CHANNELS,),
+    ),
+    Bug(
+        name="the order of a slip expires like any other",
+        file="payments/applying.py",
+        before="    if expires_at > order.expires_at:",
+        after="    if False:",
+        caught_by=(CHANNELS,),
+    ),
+    Bug(
+        name="a code that nobody scanned is taken for closed",
+        file="payments/channels/alipay.py",
+        before="            outcome = Outcome.NOT_FOUND if answer.is_missing else Outcome.UNKNOWN\n"
+        '            return PaymentReport(outcome=outcome, number=number, code=answer.code or "about_another")',
+        after="            outcome = Outcome.CLOSED if answer.is_missing else Outcome.UNKNOWN\n"
+        '            return PaymentReport(outcome=outcome, number=number, code=answer.code or "about_another")',
+        caught_by=(f"{MONEY}/channels/test_alipay.py", CHANNELS),
+    ),
+    Bug(
+        name="a number is sent again to a channel that makes it twice",
+        file="payments/channels/unionpay.py",
+        before="    repeat = Repeat.ASK_THEN_NEW\n",
+        after="    repeat = Repeat.SAME_NUMBER\n",
+        caught_by=(f"{SWEEP}/test_sweep.py",),
+    ),
+    Bug(
+        name="a message about no money is a case when nothing confirms it",
+        file="payments/callbacks.py",
+        before="    if report.outcome not in (Outcome.SUCCEEDED, Outcome.UNKNOWN) and not report.needs_person:",
+        after="    if False:",
+        caught_by=(f"{MONEY}/test_callbacks.py",),
     ),
 )

@@ -29,7 +29,6 @@ HEALED_WITHIN_S = 90
 CONFIRMING_LIMIT_S = 15
 AUDIT_WITHIN_S = 900
 FOUND_SOMETHING = 1
-WEBHOOKS = ("paypal", "boleto")
 
 
 class Installation:
@@ -40,7 +39,6 @@ class Installation:
         self.demo = Demo(data_dir)
         self.parts = Parts(self.demo.process.pid, data_dir)
         self.shop, self.sandbox = self.demo.shop, self.demo.sandbox
-        self._enter_webhooks()
 
     def ask(self, query: str, *params: Any) -> list[Any]:
         """The rows of one query of the shop's database, on a connection of its own. Raises psycopg.Error."""
@@ -48,11 +46,6 @@ class Installation:
         with psycopg.connect(url, connect_timeout=3, autocommit=True) as connection:
             found = connection.execute(query, params)
             return found.fetchall() if found.description else []
-
-    def _enter_webhooks(self) -> None:
-        """As the merchant does in the consoles of the channels whose calls name no address; a killed sandbox keeps it."""
-        urls = {channel: f"{self.shop}/notify/{channel}/" for channel in WEBHOOKS}
-        requests.put(f"{self.sandbox}/_sandbox/webhooks", json=urls, timeout=10).raise_for_status()
 
     def stock_up(self, units: int) -> dict[str, list[str]]:
         """Put so many units of each product on the shelf. Returns the SKUs of each currency."""
