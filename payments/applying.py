@@ -29,7 +29,7 @@ from payments.channels.base import (
     Unanswered,
     Unreachable,
 )
-from payments.channels.registry import UnknownChannel, get_channel
+from payments.channels.registry import UnknownChannel, class_of, get_channel
 from payments.errors import ChannelUnavailable, NotOffered, OrderIsClosed, OrderIsPaid, PaymentConfirming
 from payments.models import Payment
 from payments.moves import (
@@ -37,6 +37,7 @@ from payments.moves import (
     end_create_lease,
     lock_payment,
     mark_unsure,
+    restore_payment,
     start_payment,
     store_action,
     supersede_payment,
@@ -237,8 +238,13 @@ def _look(wish: Wish, lease: Lease | None) -> tuple[Next, Payment]:
     is_same_kind = live is not None and (live.channel, live.scene) == (wish.adapter.name, wish.scene)
     if not is_same_kind:
         wish.adapter.check_payer(_payer_of(order, wish))  # before anything is closed for its sake
+    if live is None and (earlier := _earlier_action(order, wish)) is not None:
+        return Next.SHOW, earlier
     if live is None:
         return Next.STARTED, _start(order, wish, lease)
+    if is_same_kind and not wish.adapter.can_refund and live.expires_at <= order.now:
+        # It may have been paid on its last day, and a second one could not be given back.
+        raise PaymentConfirming(order.number, retry_after_s=RETRY_WHILE_REVIEWED_S)
     if not is_same_kind or _is_worth_renewing(order, live):
         return Next.REPLACE, live
     if live.capture_asked_at is not None:
@@ -255,6 +261,26 @@ def _look(wish: Wish, lease: Lease | None) -> tuple[Next, Payment]:
     take_create_lease(order, live)
     live.nothing_sent = is_first  # of the tries before this one
     return Next.CREATE, live
+
+
+def _earlier_action(order: LockedOrder, wish: Wish) -> Payment | None:
+    """What could not be closed when another way was chosen can be paid still: it is shown again, and no second one made."""
+    if wish.adapter.can_close:
+        return None
+    superseded = Payment.objects.select_for_update().filter(
+        order=order,
+        channel=wish.adapter.name,
+        scene=wish.scene,
+        status=PaymentStatus.PAYING,
+        superseded_at__isnull=False,
+        action__isnull=False,
+        expires_at__gt=order.now + WORTH_SHOWING,
+    )
+    earlier = superseded.last()
+    if earlier is not None:
+        earlier.order, earlier.now = order, order.now
+        restore_payment(order, earlier)
+    return earlier
 
 
 def _start(order: LockedOrder, wish: Wish, lease: Lease | None) -> Payment:
@@ -274,6 +300,8 @@ def _start(order: LockedOrder, wish: Wish, lease: Lease | None) -> Payment:
         dead_at=adapter.dead_at(scene=wish.scene, expires_at=expires_at, now=order.now),
     )
     if expires_at > order.expires_at:
+        if Payment.objects.filter(order=order, channel=adapter.name).exists():
+            raise NotOffered(f"This order has waited for {adapter.title} once.", field="channel")
         keep_open(
             order, until=payment.dead_at
         )  # a voucher is paid days later, and its goods are kept for so long
@@ -342,7 +370,7 @@ def _make_room(live: Payment, *, may_supersede: bool) -> None:
 
     Raises PaymentConfirming.
     """
-    adapter = get_channel(live.channel)
+    adapter = class_of(live.channel)
     outcome = close_payment(live) if adapter.can_close else query_payment(live.number)[0]
     if outcome in (Outcome.CLOSED, Outcome.REFUSED, Outcome.SUCCEEDED):
         return
@@ -355,7 +383,7 @@ def _make_room(live: Payment, *, may_supersede: bool) -> None:
     _supersede(live)
 
 
-def _insist_on_choice(live: Payment, adapter: Channel, *, may_supersede: bool) -> None:
+def _insist_on_choice(live: Payment, adapter: type[Channel], *, may_supersede: bool) -> None:
     """The outcome is unknown: nothing new on a guess, until some time has passed and the shopper chooses to go on."""
     fresh = Payment.objects.annotate(**WITH_NOW).get(pk=live.pk)
     has_waited = adapter.can_refund and fresh.is_undecided_for_long(fresh.now)

@@ -189,7 +189,7 @@ def _keep(how: str, channel: Channel, message: CallbackMessage, raw: RawCallback
         message.kind,
         number,
         Jsonb(headers),
-        raw.body,
+        channel.kept_body(raw),
         Jsonb(report_to_json(report)),
         number,
         channel.name,
@@ -272,6 +272,10 @@ def _take_kept(pk: int, *, is_confirmed: bool, is_replay: bool = False) -> bool:
     if kept.taken_at is not None and not is_replay:
         return True
     channel, report = get_channel(kept.channel), report_from_json(kept.report)
+    if isinstance(report, PaymentReport) and report.needs_person and is_confirmed:
+        # What a query says now does not answer what the message has told.
+        evidence = {"callback": kept.pk, **kept.report}
+        open_case(Case.Kind.IRREGULAR, kept.message_id, order=None, evidence=evidence)
     if is_confirmed or (not _must_ask(channel, report) and _settle(kept.channel, report)):
         close_cases(Case.Kind.UNMATCHED, kept.message_id, resolution="it has been settled")
         _mark_taken(kept, payment=_find_payment(kept))

@@ -8,11 +8,11 @@ the money once. Never inside a transaction.
 import structlog
 
 from payments.attempts import attempt_of
-from payments.cases import has_open_mismatch
+from payments.cases import has_open_mismatch, open_case
 from payments.channels.base import Outcome, PaymentReport
-from payments.channels.registry import get_channel
-from payments.models import Payment
-from payments.moves import CAPTURE_PAYMENT, end_capture, lock_payment
+from payments.channels.registry import UnknownChannel, get_channel
+from payments.models import Case, Payment
+from payments.moves import CAPTURE_PAYMENT, end_capture, lock_payment, supersede_payment
 from payments.settling import is_awaited, settle_payment
 from payments.statuses import Settled
 from shop.alarms import Claim, remove_alarms
@@ -35,7 +35,10 @@ def capture_payment(number: str) -> tuple[Outcome, Settled]:
     payment = _read_wanted(number)
     if payment is None:
         return Outcome.UNKNOWN, Settled.STALE
-    report = get_channel(payment.channel).capture(attempt_of(payment))
+    try:
+        report = get_channel(payment.channel).capture(attempt_of(payment))
+    except UnknownChannel:  # taken out of the configuration: its alarm comes again
+        return Outcome.UNKNOWN, Settled.STALE
     settled = _settle(report, payment)
     log.info("captured", payment=number, outcome=str(report.outcome), code=report.code, settled=str(settled))
     is_decided = report.outcome in (Outcome.SUCCEEDED, Outcome.REFUSED, Outcome.NOT_FOUND)
@@ -47,16 +50,22 @@ def _read_wanted(number: str) -> Payment | None:
     """The attempt, if its capture is begun and the order still waits for it; else nothing is left to be done."""
     channel = Payment.objects.values_list("channel", flat=True).get(number=number)
     order, payment = lock_payment(number, channel=channel)
-    if payment.capture_asked_at is None or not is_awaited(order, payment):
-        remove_alarms([CAPTURE_PAYMENT], number)
-        return None
-    return None if has_open_mismatch(order) else payment
+    is_begun = payment.capture_asked_at is not None
+    if is_begun and is_awaited(order, payment):
+        return None if has_open_mismatch(order) else payment
+    remove_alarms([CAPTURE_PAYMENT], number)
+    if is_begun and payment.is_live and payment.superseded_at is None:
+        supersede_payment(order, payment)  # paid otherwise: its query watches what may have been sent
+    return None
 
 
 @transactional
 def _settle(report: PaymentReport, tried: Payment) -> Settled:
     """Settle by the answer to this very capture; an older one's may only bring money."""
     order, payment = lock_payment(tried.number, channel=tried.channel)
+    if report.needs_person and report.outcome is not Outcome.SUCCEEDED:
+        evidence = {"channel": tried.channel, "code": report.code, "capture": tried.captures}
+        open_case(Case.Kind.IRREGULAR, tried.number, order=order, evidence=evidence)
     is_present = payment.capture_asked_at is not None and payment.captures == tried.captures
     if report.outcome is Outcome.SUCCEEDED or (is_present and report.outcome is Outcome.REFUSED):
         return settle_payment(report, channel=tried.channel, source=Source.RESPONSE)

@@ -18,6 +18,7 @@ from django.db.models.functions import Coalesce, Now
 from orders.models import Order
 from orders.moves import lock_order
 from orders.statuses import PAID, OrderStatus
+from payments.channels.registry import can_refund
 from payments.errors import CaseIsResolved, CaseIsTaken, CaseStaysOpen
 from payments.models import Callback, Case, Payment, Receipt, Refund
 from payments.statuses import PaymentStatus, ReceiptClass, RefundStatus
@@ -169,9 +170,11 @@ def _write(case: Case, **columns: Any) -> None:
 
 
 def _is_kept(case: Case) -> bool:
+    """Where a channel has no way back, a person has sent the money by a bank transfer, and says so."""
     went_back = Coalesce(Sum("refunds__amount", filter=Q(refunds__status=RefundStatus.REFUNDED)), 0)
     ours = Receipt.objects.filter(receipt_class=ReceiptClass.MISMATCH, channel_number=case.subject)
-    return ours.alias(went_back=went_back).filter(amount__gt=F("went_back")).exists()
+    kept = ours.alias(went_back=went_back).filter(amount__gt=F("went_back"))
+    return any(can_refund(channel) for channel in kept.values_list("channel", flat=True))
 
 
 def _is_at_work(case: Case) -> bool:

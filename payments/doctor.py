@@ -21,6 +21,8 @@ from django_q.models import Schedule
 from payments.channels.base import ChannelError
 from payments.channels.registry import CLASSES, title_of
 from payments.channels.wire import Wire, is_safe_url
+from payments.models import Payment
+from payments.statuses import PaymentStatus
 from shop.beats import CLUSTER, shortest_silence
 from shop.clock import read_now
 
@@ -137,7 +139,7 @@ def _examine_schedule(name: str) -> Finding:
 def _examine_channel(name: str) -> Iterator[Finding]:
     configured = settings.CHANNELS.get(name)
     if configured is None:
-        yield Finding(name, Verdict.FINE, f"{title_of(name)} is not configured and not offered")
+        yield _examine_absent(name)
         return
     address = _origin_of(configured)
     if not is_safe_url(address):
@@ -157,9 +159,17 @@ def _examine_channel(name: str) -> Iterator[Finding]:
         yield _compare_clocks(f"clock of {name}", _parse_date(told))
 
 
+def _examine_absent(name: str) -> Finding:
+    open_ones = Payment.objects.filter(channel=name, status=PaymentStatus.PAYING).count()
+    if open_ones:
+        hint = "Put its variables back: what was begun there may still be paid, and nobody can ask."
+        return Finding(name, Verdict.WRONG, f"{open_ones} payments are open, but it is not configured", hint)
+    return Finding(name, Verdict.FINE, f"{title_of(name)} is not configured and not offered")
+
+
 def _origin_of(configured: dict[str, str]) -> str:
     """Scheme and host of the address at which the channel is called."""
-    url = urlsplit(configured.get("BASE_URL") or configured["GATEWAY_URL"])
+    url = urlsplit(next((value for key, value in configured.items() if key.endswith("URL")), ""))
     return f"{url.scheme}://{url.netloc}/"
 
 

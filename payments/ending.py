@@ -11,7 +11,7 @@ from orders.statuses import CloseReason, OrderStatus
 from payments.cached import renew_state
 from payments.cases import close_cases, has_open_mismatch, open_case
 from payments.channels.base import Outcome
-from payments.channels.registry import get_channel
+from payments.channels.registry import class_of
 from payments.errors import OrderIsPaid, PaymentConfirming
 from payments.models import Case, Payment
 from payments.moves import supersede_payment
@@ -107,7 +107,7 @@ def _close(live: Payment, reason: CloseReason) -> Outcome:
 
     Who has agreed to pay in time has what was ordered: before an order expires such money is taken.
     """
-    channel, outcome = get_channel(live.channel), Outcome.UNKNOWN
+    channel, outcome = class_of(live.channel), Outcome.UNKNOWN
     if channel.needs_capture and reason is CloseReason.EXPIRED:
         outcome = query_payment(live.number)[0]
         if outcome in (Outcome.SUCCEEDED, Outcome.UNKNOWN):

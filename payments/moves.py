@@ -105,6 +105,12 @@ def supersede_payment(order: LockedOrder, payment: Payment) -> None:
     touch_order(order)
 
 
+def restore_payment(order: LockedOrder, payment: Payment) -> None:
+    """The locked payment, which was superseded, is the order's live one again. The order must have no other."""
+    _write(payment, superseded_at=None)
+    touch_order(order)
+
+
 def take_create_lease(order: LockedOrder, payment: Payment) -> None:
     """The caller makes the create call again under the same number; nobody else does meanwhile."""
     _write(payment, lease_until=order.now + timedelta(seconds=LEASE_S), nothing_sent=False)

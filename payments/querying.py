@@ -14,8 +14,8 @@ from orders.statuses import OrderStatus
 from payments.attempts import attempt_of
 from payments.capturing import capture_payment
 from payments.cases import DAILY_S, open_case
-from payments.channels.base import Outcome
-from payments.channels.registry import class_of, get_channel
+from payments.channels.base import Outcome, PaymentReport
+from payments.channels.registry import UnknownChannel, class_of, get_channel
 from payments.errors import AskedTooOften, PaymentNotFound
 from payments.models import Case, Payment
 from payments.moves import QUERY_PAYMENT, lock_payment, mark_unsure
@@ -47,17 +47,16 @@ def query_payment(number: str, *, source: Source = Source.QUERY) -> tuple[Outcom
     word decides nothing: UNKNOWN. Raises PaymentNotFound.
     """
     payment = _read(number)
-    report = get_channel(payment.channel).query(attempt_of(payment))
+    report = _ask(payment)
     settled = settle_payment(report, channel=payment.channel, source=source)
     outcome = report.outcome
     if settled is Settled.CAPTURE:
         outcome, settled = capture_payment(number)
     elif outcome in UNPAID_YET:
         is_dead = payment.now > payment.dead_at  # as it was when the channel was asked
-        is_asked = payment.capture_asked_at is not None
-        if is_dead and (not is_asked or outcome is Outcome.NOT_FOUND):
+        if is_dead and not _may_be_taken(payment, outcome):
             settled = expire_payment(payment, source=source)
-        elif is_asked:
+        elif payment.capture_asked_at is not None:
             outcome = Outcome.UNKNOWN
     log.info(
         "queried",
@@ -68,6 +67,14 @@ def query_payment(number: str, *, source: Source = Source.QUERY) -> tuple[Outcom
         settled=str(settled),
     )
     return outcome, settled
+
+
+def _may_be_taken(payment: Payment, outcome: Outcome) -> bool:
+    """Whether money that we have asked for may be ours in spite of such a word: it is reviewed, or asked for again."""
+    if payment.capture_asked_at is None or outcome is Outcome.NOT_FOUND:
+        return False
+    is_wanted = payment.order.status == OrderStatus.UNPAID and payment.superseded_at is None
+    return outcome is Outcome.OPEN or is_wanted
 
 
 def query_by_person(number: str) -> Settled:
@@ -151,13 +158,25 @@ def close_payment(payment: Payment) -> Outcome:
     (yet). OPEN: it can be paid still. UNKNOWN: no believable answer, or its money is being taken just now; the payment is
     marked and asked about soon.
     """
-    report = get_channel(payment.channel).close(attempt_of(payment))
+    report = _ask(payment, to_close=True)
     settled = settle_payment(report, channel=payment.channel, source=Source.RESPONSE)
-    if report.outcome is Outcome.UNKNOWN or settled is Settled.UNDECIDED:
+    is_reviewed = class_of(payment.channel).needs_capture and report.outcome is Outcome.OPEN
+    is_being_taken = is_reviewed or settled is Settled.UNDECIDED
+    if report.outcome is Outcome.UNKNOWN or is_being_taken:
         mark_unsure(payment)
         hasten(QUERY_PAYMENT, payment.number, in_s=SOON_S)
         return Outcome.UNKNOWN
     return report.outcome
+
+
+def _ask(payment: Payment, *, to_close: bool = False) -> PaymentReport:
+    """The channel's word. Of one that was taken out of the configuration nothing is known, and people are told by `doctor`."""
+    try:
+        channel = get_channel(payment.channel)
+    except UnknownChannel:
+        return PaymentReport(outcome=Outcome.UNKNOWN, number=payment.number, code="not_configured")
+    attempt = attempt_of(payment)
+    return channel.close(attempt) if to_close else channel.query(attempt)
 
 
 def _read(number: str) -> Payment:

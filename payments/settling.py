@@ -53,9 +53,9 @@ def settle_payment(report: PaymentReport, *, channel: str, source: Source, actor
     errors. Raises PaymentNotFound.
     """
     order, payment = lock_payment(report.number, channel=channel)
-    if report.needs_person:
-        open_case(Case.Kind.IRREGULAR, payment.number, order=order, evidence=_evidence(report, source))
     deed = PAYMENT_DEEDS[PaymentStatus(payment.status), report.outcome]
+    if report.needs_person and deed is not Deed.REPEAT:
+        open_case(Case.Kind.IRREGULAR, payment.number, order=order, evidence=_evidence(report, source))
     if deed is Deed.CAPTURE:
         return _begin_capture(order, payment)
     if deed in (Deed.PAY, Deed.REPEAT):
@@ -77,6 +77,8 @@ def is_awaited(order: LockedOrder, payment: Payment) -> bool:
 def _begin_capture(order: LockedOrder, payment: Payment) -> Settled:
     if payment.capture_asked_at is not None or not is_awaited(order, payment) or has_open_mismatch(order):
         return Settled.STALE
+    if order.now > payment.dead_at:
+        return Settled.STALE  # whoever asks now is told that it is over
     ask_capture(order, payment)
     return Settled.CAPTURE
 

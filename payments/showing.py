@@ -9,7 +9,7 @@ from orders.models import Order
 from orders.statuses import PAID, CloseReason, OrderStatus
 from payments.cases import has_open_mismatch
 from payments.channels.registry import can_refund
-from payments.models import Payment, Receipt, Refund
+from payments.models import Payment, Receipt
 from payments.statuses import PaymentStatus, ReceiptClass
 from shop.clock import WITH_NOW, read_now
 
@@ -69,7 +69,7 @@ class OrderView:
     order: Order
     payment: Payment | None
     situation: Situation
-    returning: Refund | None
+    returning: Receipt | None
     paid_by: str
     paid_at: datetime | None
     # Until the time to pay is over; 0 when there is nothing to pay.
@@ -82,15 +82,9 @@ def view_order(order: Order) -> OrderView:
     """The order as its shopper sees it."""
     payment, now = current_payment(order), read_now()
     settled = Receipt.objects.filter(order=order, receipt_class=ReceiptClass.SETTLED).first()
-    returning = (
-        Refund.objects.filter(
-            receipt__order=order,
-            receipt__receipt_class__in=[ReceiptClass.SURPLUS, ReceiptClass.LATE],
-        )
-        .select_related("receipt")
-        .order_by("-pk")
-        .first()
-    )
+    # By its receipt and not by its refund: some channels have none, and a person sends it back.
+    going_back = [ReceiptClass.SURPLUS, ReceiptClass.LATE]
+    returning = Receipt.objects.filter(order=order, receipt_class__in=going_back).last()
     return OrderView(
         order=order,
         payment=payment,
@@ -115,7 +109,7 @@ def _seconds_left(order: Order, payment: Payment | None, now: datetime) -> int:
     return max(0, int((ends_at - now).total_seconds()))
 
 
-def _situation(order: Order, payment: Payment | None, returning: Refund | None, now: datetime) -> Situation:
+def _situation(order: Order, payment: Payment | None, returning: Receipt | None, now: datetime) -> Situation:
     if order.status == OrderStatus.REFUNDED:
         return Situation.REFUNDED
     if order.status in PAID:

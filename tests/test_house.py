@@ -11,7 +11,8 @@ FLOORS = ["shop", "orders", "payments", "shop.checkout"]  # from the ground up: 
 # Inside payments, from the lowest step up; a room imports only from lower steps, never from its own.
 STEPS = [
     ["statuses", "errors"],
-    ["models", "channels"],
+    ["channels"],
+    ["models"],
     ["moves", "cases", "attempts"],
     ["returning"],
     ["settling"],

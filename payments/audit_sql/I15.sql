@@ -38,7 +38,7 @@ with balance as (
     select 'unmatched', subject from open_case where evidence ->> 'callback' is not null
        and not exists (select from payments_callback callback
                         where callback.id::text = open_case.evidence ->> 'callback'
-                          and callback.payment_id is not null
+                          and callback.taken_at is not null and callback.payment_id is not null
                           and callback.report ->> 'outcome' <> 'unknown')
     union all
     select 'refund', refund.number from payments_refund refund join balance on balance.id = refund.receipt_id

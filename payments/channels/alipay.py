@@ -547,6 +547,7 @@ def _read_payment(data: Mapping[str, Any], *, paid_at: str) -> PaymentReport:
             currency=read_word(data, "trans_currency", limit=3) if "trans_currency" in data else "CNY",
             paid_at=_read_time(data, paid_at),
             code=state,
+            needs_person=state == "TRADE_CLOSED",  # where this is the first that we hear of the payment
         )
     except BadField:
         number = _word_or_none(data, "out_trade_no")

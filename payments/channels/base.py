@@ -379,6 +379,10 @@ class Channel(ABC):
     def read_callback(self, raw: RawCallback) -> CallbackMessage:
         """Verify the raw bytes, then parse. Raises NotGenuine; nothing of an unverified message is ever parsed."""
 
+    def kept_body(self, raw: RawCallback) -> bytes:
+        """What of a verified message is kept: all of it, unless it tells more about a person than anybody needs to know."""
+        return raw.body
+
     @abstractmethod
     def acknowledge(self) -> CallbackReply:
         """The answer that ends the channel's retries."""

@@ -118,6 +118,11 @@ class Answer:
     is_refusal: bool = False
 
 
+# What is kept of an event and of its object, none of which tells who the payer is.
+KEPT_OF_EVENT = ("id", "object", "type", "created", "livemode", "api_version")
+KEPT_OF_CONTENT = ("id", "object", "status", "amount", "amount_received", "currency", "metadata")
+
+
 class Boleto(Channel):
     """One Stripe account. `webhook_secrets` are those of its endpoint, two while it is rolled."""
 
@@ -313,6 +318,15 @@ class Boleto(Channel):
         if event.get("account"):  # of an account connected to ours
             raise NotGenuine("account", number=number)
         return CallbackMessage(message_id=message_id, kind=kind, report=self._report_of(kind, content, at))
+
+    def kept_body(self, raw: RawCallback) -> bytes:
+        # The payer's name, address and tax number stand in it, also after the attempt is final.
+        event = parse_json(raw.body)
+        content = read_object(read_object(event, "data"), "object")
+        kept = {name: event[name] for name in KEPT_OF_EVENT if name in event}
+        return json.dumps(
+            kept | {"data": {"object": {name: content[name] for name in KEPT_OF_CONTENT if name in content}}}
+        ).encode()
 
     def acknowledge(self) -> CallbackReply:
         return CallbackReply(status=200)

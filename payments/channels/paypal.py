@@ -8,7 +8,9 @@ them. Protocol facts are PayPal's REST reference of Orders v2 and Payments v2 (d
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, BinaryIO
@@ -98,6 +100,7 @@ MAX_DESCRIPTION = 127
 MAX_NOTE = 255
 REFUND_REPEATS_FOR = timedelta(days=45)  # so long Payments v2 knows a PayPal-Request-Id
 PAGE_SIZE = 500
+MOST_ASKERS = 4  # webhooks of one process that ask PayPal at once: far fewer than a web process has threads
 STATEMENT_LAG = timedelta(hours=4)  # the search lags by 3 h at most, and one more costs nothing
 STATEMENT_PAGE_BYTES = 20_000_000
 STATEMENT_PAGE_S = 30.0
@@ -140,6 +143,7 @@ class PayPal(Channel):
         )
         self._client_id, self._merchant_id, self._webhook_ids = client_id, merchant_id, tuple(webhook_ids)
         self._statement_wire, self._certificates, self._clock = statement_wire, certificates, clock
+        self._askers = threading.BoundedSemaphore(MOST_ASKERS)
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, str]) -> PayPal:
@@ -211,6 +215,8 @@ class PayPal(Channel):
         if answer.status == 422:
             outcome = CAPTURE_ISSUES.get(answer.code, Outcome.UNKNOWN)
             needs_person = answer.code == NUMBER_TAKEN
+            if answer.code not in CAPTURE_ISSUES and not needs_person and self._is_uncaptured(attempt):
+                outcome = Outcome.NOT_FOUND  # refused for a reason that we do not know, and nothing was taken
             return PaymentReport(
                 outcome=outcome, number=attempt.number, code=answer.code, needs_person=needs_person
             )
@@ -227,6 +233,10 @@ class PayPal(Channel):
         if report.outcome is Outcome.OPEN and report.code not in ORDER_STATUSES:
             return report  # captured, and PayPal is still deciding
         return PaymentReport(outcome=Outcome.CLOSED, number=attempt.number, code="not_captured")
+
+    def _is_uncaptured(self, attempt: Attempt) -> bool:
+        """Whether PayPal says of the order itself that the money was not taken."""
+        return self.query(attempt).outcome is Outcome.APPROVED
 
     def _report_captured(self, attempt: Attempt) -> PaymentReport:
         """An order that was captured before: what became of it. PayPal contradicting itself is UNKNOWN."""
@@ -329,9 +339,11 @@ class PayPal(Channel):
         now = self._clock()
         transmission = read_transmission(raw.headers, now)
         if self._certificates is None:
-            self._verify_by_postback(transmission, raw.body)
+            with self._asking():
+                self._verify_by_postback(transmission, raw.body)
         else:
-            key = self._certificates.find_key(transmission.cert_url, now)
+            with self._asking():
+                key = self._certificates.find_key(transmission.cert_url, now)
             verify_signature(transmission, raw.body, webhook_ids=self._webhook_ids, key=key)
         try:
             event = parse_json(raw.body)
@@ -350,6 +362,16 @@ class PayPal(Channel):
     def refuse_callback(self, reason: str) -> CallbackReply:
         # Any status but 2xx has PayPal try again, 25 times in 3 days.
         return CallbackReply(status=401, body=json.dumps({"message": reason}).encode())
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Anybody may send a message that makes us ask PayPal about it: only so many hold a thread of ours at once."""
+        if not self._askers.acquire(blocking=False):
+            raise NotGenuine("busy")  # PayPal sends it again
+        try:
+            yield
+        finally:
+            self._askers.release()
 
     def _verify_by_postback(self, transmission: Transmission, body: bytes) -> None:
         """Raises NotGenuine unless PayPal says SUCCESS for one of our webhooks; also when it says nothing now."""

@@ -168,7 +168,7 @@ def _first(captures: list[PaymentReport], outcome: Outcome) -> PaymentReport:
     found = [capture for capture in captures if capture.outcome is outcome]
     # An order is captured once: two payments under one number are for a person.
     is_twice = outcome is Outcome.SUCCEEDED and len(found) > 1
-    return replace(found[0], needs_person=is_twice)
+    return replace(found[0], needs_person=is_twice or found[0].needs_person)
 
 
 def read_capture(capture: Mapping[str, Any], number: str = "") -> PaymentReport:
@@ -188,6 +188,8 @@ def read_capture(capture: Mapping[str, Any], number: str = "") -> PaymentReport:
             currency=currency,
             paid_at=read_moment(capture, "create_time"),
             code=status,
+            needs_person=status
+            != "COMPLETED",  # something went back: where this is the first that we hear of it
         )
     except BadField:
         return PaymentReport(outcome=Outcome.UNKNOWN, number=number, code="malformed")

@@ -265,7 +265,7 @@ class UnionPay(Channel):
             {
                 "txnType": REFUND,
                 "txnSubType": "00",
-                "bizType": PRODUCTS[request.scene].biz_type,
+                "bizType": _product_of(request.scene).biz_type,
                 "channelType": "08",
                 "orderId": request.number,
                 "txnTime": _to_beijing(request.started_at),
@@ -278,7 +278,6 @@ class UnionPay(Channel):
 
     def _refuse_impossible_refund(self, request: RefundRequest) -> None:
         _refuse_unless(
-            scene=request.scene in PRODUCTS,
             currency=request.currency in self.limits,
             amount=1 <= request.amount_minor <= request.paid_minor,
             number=NUMBER.fullmatch(request.number),
@@ -388,7 +387,7 @@ class UnionPay(Channel):
             {
                 "txnType": QUERY,
                 "txnSubType": "00",
-                "bizType": PRODUCTS[scene].biz_type,  # that of the trade's product
+                "bizType": _product_of(scene).biz_type,  # that of the trade's product
                 "orderId": number,
                 "txnTime": _to_beijing(started_at),
             }
@@ -431,6 +430,11 @@ _HEADERS = {"Content-Type": "application/x-www-form-urlencoded; charset=UTF-8"}
 
 
 # ---- reading -----------------------------------------------------------------------------------------------------
+
+
+def _product_of(scene: str) -> Product:
+    """The product of a trade; of one that we did not start, the plain code."""
+    return PRODUCTS.get(scene, PRODUCTS[Scene.QR])
 
 
 def _action_of(scene: str, answer: Mapping[str, str]) -> dict[str, Any]:

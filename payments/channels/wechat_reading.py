@@ -96,6 +96,7 @@ def read_payment(data: Mapping[str, Any]) -> PaymentReport:
             currency=read_word(amount, "currency", limit=3),
             paid_at=read_moment(data, "success_time"),
             code=state,
+            needs_person=state == "REFUND",  # where this is the first that we hear of the payment
         )
     except BadField:
         number = word_or_empty(data, "out_trade_no")

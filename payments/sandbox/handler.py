@@ -13,6 +13,7 @@ from io import BytesIO
 from typing import Any
 
 from werkzeug import Response
+from werkzeug.http import http_date
 from werkzeug.serving import WSGIRequestHandler
 
 MAX_BODY = 64 * 1024
@@ -41,6 +42,7 @@ def render_head(response: Response, length: int | None, *, is_last: bool) -> byt
         headers.append(("Content-Length", str(length)))
     if is_last:
         headers.append(("Connection", "close"))
+    headers.append(("Date", http_date()))
     lines = [f"HTTP/1.1 {response.status}", *(f"{name}: {value}" for name, value in headers)]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 

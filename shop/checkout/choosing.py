@@ -83,14 +83,12 @@ def device_of(request: HttpRequest) -> Device:
 
 def find_method(request: HttpRequest, order: Order, *, channel: str, scene: str) -> Method | None:
     """The way to pay that was asked for, if it is offered; or if it is the present payment's, begun on another device."""
-    methods, codes = _list_methods(order, device_of(request))
-    found = _pick([*methods, *codes], channel, scene)
-    if found:
-        return found
     payment = current_payment(order)
-    if payment is None or not payment.is_live or (payment.channel, payment.scene) != (channel, scene):
-        return None
-    return Method(channel=channel, scene=scene, wallet=wallet_of(channel), payer_fields=())
+    if payment is not None and payment.is_live and (payment.channel, payment.scene) == (channel, scene):
+        # Its payer has been told of when it was begun.
+        return Method(channel=channel, scene=scene, wallet=wallet_of(channel), payer_fields=())
+    methods, codes = _list_methods(order, device_of(request))
+    return _pick([*methods, *codes], channel, scene)
 
 
 def offer_methods(request: HttpRequest, view: OrderView) -> Choice:
@@ -102,8 +100,16 @@ def offer_methods(request: HttpRequest, view: OrderView) -> Choice:
     may_go_on = wanted is not None and _may_go_on(view)
     may_change = view.situation is Situation.WAITING and ("choose" in request.GET or may_go_on)
     is_open = view.situation in CHOOSING or view.may_supersede or may_change or _has_lapsed(view)
-    asks_payer = bool(wanted and wanted.payer_fields) and (is_open or view.situation in HELD_UP)
     present = (view.payment.channel, view.payment.scene) if view.payment else ("", "")
+    # Who has begun with it has told everything already.
+    is_begun = (
+        wanted is not None
+        and view.situation is Situation.STARTING
+        and (wanted.channel, wanted.scene) == present
+    )
+    asks_payer = (
+        bool(wanted and wanted.payer_fields) and (is_open or view.situation in HELD_UP) and not is_begun
+    )
     return Choice(
         methods=sorted(methods, key=lambda method: method is not wanted),
         codes=sorted(codes, key=lambda method: method is not wanted),

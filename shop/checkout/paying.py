@@ -249,6 +249,7 @@ def _about(view: OrderView) -> dict[str, Any]:
         "words": words,
         "line": words.line,
         "wallet": wallet_of(view.payment.channel) if view.payment else None,
+        "pay_by": view.payment.expires_at if view.payment and view.payment.is_live else view.order.expires_at,
         "seconds_left": view.seconds_left if view.situation in COUNTING else 0,
         "refresh_s": 0 if view.situation in CHOOSING else min(words.look_again_s, REFRESH_S),
     }

@@ -9,20 +9,23 @@ from typing import Any
 
 import pytest
 import requests
+from django.db.models import F
 from django.db.models.functions import Now
 
 from orders.access import token_of
 from orders.models import Order
 from orders.statuses import CloseReason, OrderStatus
 from payments.audit import audit, audit_trades
+from payments.cases import resolve_case
 from payments.channels.registry import get_channel
 from payments.errors import NotRefundable
 from payments.models import Callback, Case, Payment, Receipt, Refund
 from payments.refunding import ask_refund
+from payments.settling import settle_payment
 from payments.statuses import PaymentStatus, ReceiptClass, RefundStatus
 from shop.alarms import claim_due, handle
-from shop.models import Alarm
-from tests.factories import make_order
+from shop.models import Alarm, Source
+from tests.factories import make_order, report
 from tests.flows.test_api import Api
 from tests.sandbox_process import SandboxProcess
 from tests.waiting import wait_until
@@ -370,3 +373,72 @@ def test_refund_of_a_voucher_is_refused_with_the_way_that_there_is(shopper):
     with pytest.raises(NotRefundable):
         ask_refund(payment.number, amount=900, reason="size", actor="amy")
     assert not Refund.objects.exists()
+
+
+# ---- dead ends ---------------------------------------------------------------------------------------------------
+
+
+def test_voucher_that_can_be_paid_still_is_shown_again_and_no_second_one_is_made(shopper):
+    order = shopper.order("BRL")
+    voucher = shopper.take(order, Way("boleto", "voucher", "BRL"))
+    shopper.take(order, Way("paypal", "page", "BRL"))
+    again = shopper.take(order, Way("boleto", "voucher", "BRL"))
+    assert (again.number, again.superseded_at) == (voucher.number, None)
+    assert Payment.objects.filter(channel="boleto").count() == 1
+
+
+def test_voucher_whose_last_day_is_over_is_decided_before_there_is_another(shopper):
+    order = shopper.order("BRL")
+    shopper.take(order, Way("boleto", "voucher", "BRL"))
+    Payment.objects.update(expires_at=Now())
+    Order.objects.update(version=F("version") + 1)  # what was shown a moment ago is not shown again
+    answer = shopper.apply(order.number, **Way("boleto", "voucher").wish)
+    assert (answer.status_code, answer.json()["code"]) == (409, "payment_confirming")
+    assert Payment.objects.count() == 1
+
+
+@pytest.mark.parametrize("channel", ["alipay", "unionpay", "paypal", "boleto"])
+def test_channel_that_was_taken_out_of_the_configuration_is_waited_for(shopper, settings, channel):
+    way = next(way for way in WAYS if way.channel == channel)
+    order = shopper.order(way.currency)
+    payment = shopper.take(order, way)
+    settings.CHANNELS = settings.CHANNELS | {channel: None}
+    assert shopper.call("POST", f"payments/{payment.number}/query").status_code == 200
+    answer = shopper.call("POST", f"orders/{order.number}/cancel")
+    assert (answer.status_code, answer.json()["code"]) == (409, "payment_confirming")
+    other = "wechat" if way.currency == "CNY" else "paypal" if channel == "boleto" else "boleto"
+    if way.currency != "USD":
+        ask = {"channel": other, "scene": "qr" if other == "wechat" else "page"}
+        assert shopper.apply(order.number, **ask).json()["code"] == "payment_confirming"
+
+
+def test_shopper_is_told_that_a_person_sends_the_money_of_a_second_voucher_back(shopper, client):
+    order = shopper.order("BRL")
+    voucher = shopper.take(order, Way("boleto", "voucher", "BRL"))
+    paypal = shopper.take(order, Way("paypal", "page", "BRL"))
+    shopper.pay(paypal)
+    wait_until(lambda: is_settled(order), within_s=30)
+    shopper.pay(voucher)
+    wait_until(lambda: Receipt.objects.count() == 2, within_s=30)
+    page = client.get(f"/orders/{order.number}/?token={token_of(order)}", follow=True).content.decode()
+    assert "You paid twice" in page
+    assert "person" in page
+
+
+def test_tax_number_does_not_stay_in_the_inbox_either(shopper):
+    order = shopper.order("BRL")
+    payment = shopper.take(order, Way("boleto", "voucher", "BRL"))
+    shopper.pay(payment)
+    wait_until(lambda: is_settled(order), within_s=30)
+    bodies = [bytes(kept.body) for kept in Callback.objects.all()]
+    assert bodies
+    assert not any(b"billing_details" in body or b"tax_id" in body for body in bodies)
+
+
+def test_money_of_a_voucher_of_a_wrong_amount_can_be_settled_by_a_person_alone(shopper, admin_user):
+    order = shopper.order("BRL")
+    payment = shopper.take(order, Way("boleto", "voucher", "BRL"))
+    settle_payment(report(payment, amount_minor=1), channel="boleto", source=Source.QUERY)
+    case = Case.objects.get(kind=Case.Kind.MISMATCH)
+    resolve_case(case.pk, actor=admin_user, resolution="sent back by bank transfer")
+    assert shopper.call("POST", f"orders/{order.number}/cancel").status_code == 200

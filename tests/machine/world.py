@@ -165,9 +165,12 @@ class World:
         """Whether its time has passed and the channel, asked after that, knows of no money."""
         if word.operation != "query" or self.now < payment.dead_at:
             return False
-        # Money that is on its way shows in no word but the last.
-        unpaid_yet = {Outcome.NOT_FOUND} if payment.is_being_captured else set(Outcome) - {Outcome.UNKNOWN}
-        return word.report.outcome in unpaid_yet
+        if not payment.is_being_captured or word.report.outcome is Outcome.NOT_FOUND:
+            return word.report.outcome is not Outcome.UNKNOWN
+        # A consent that can be used still is used, as long as the order waits for this attempt.
+        is_latest = [one for one in self.payments.values() if one.order is payment.order][-1] is payment
+        is_wanted = payment.order.status == "UNPAID" and is_latest
+        return word.report.outcome is Outcome.APPROVED and not is_wanted
 
     def _end_payment(self, payment: Payment, status: str, how: str) -> None:
         payment.status, payment.is_being_captured = status, False

@@ -10,11 +10,12 @@ from orders.moves import EXPIRE_ORDER
 from orders.statuses import OrderStatus
 from payments import capturing
 from payments.applying import apply_for_payment
+from payments.audit import audit
 from payments.capturing import capture_payment
 from payments.channels.base import Outcome
 from payments.ending import cancel_order
 from payments.errors import OrderIsPaid, PaymentConfirming
-from payments.models import Payment, Receipt
+from payments.models import Case, Payment, Receipt
 from payments.moves import CAPTURE_PAYMENT
 from payments.querying import close_payment, query_payment
 from payments.scanner import find_forgotten
@@ -23,7 +24,7 @@ from payments.showing import Situation, view_order
 from payments.statuses import PaymentStatus, Settled
 from shop.alarms import handle_now
 from shop.models import Alarm, Source
-from tests.factories import make_order, report
+from tests.factories import make_order, make_payment, report
 from tests.sandbox_process import SandboxProcess
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -189,9 +190,92 @@ def test_consent_after_the_order_was_paid_otherwise_is_not_captured(paypal, orde
         cancel_order(order.number)
 
 
+def test_capture_that_was_not_sent_before_the_order_was_paid_otherwise_is_only_watched(paypal, order):
+    voucher = make_payment(order, channel="boleto", scene="voucher")
+    Payment.objects.update(superseded_at=Now())
+    payment = apply(order)
+    agree(paypal, payment)
+    fail(paypal, "capture", "reset", "before")
+    query_payment(payment.number)
+    settle_payment(report(voucher), channel="boleto", source=Source.CALLBACK)
+    handle_now(CAPTURE_PAYMENT, payment.number)
+    payment.refresh_from_db()
+    assert (payment.status, payment.superseded_at is None) == (PaymentStatus.PAYING, False)
+    assert kept(paypal, payment) == ["OPEN"]
+    assert not find_forgotten()
+    assert not audit()
+
+
 def test_capture_without_an_alarm_is_found_by_the_scanner(paypal, agreed):
     fail(paypal, "capture", "reset", "before", times=9)
     query_payment(agreed.number)
     Alarm.objects.filter(kind=CAPTURE_PAYMENT).delete()
     Payment.objects.update(created_at="2026-01-01T00:00Z")
     assert (CAPTURE_PAYMENT, agreed.number) in find_forgotten()
+
+
+# ---- taken, and reviewed by the channel ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def reviewed(paypal: SandboxProcess, agreed: Payment) -> Payment:
+    """Its capture was answered by nobody, and PayPal says since that it is still deciding."""
+    pending = {"channel": "paypal", "operation": "query", "what": "lie", "when": "after", "times": 999}
+    lost = {"channel": "paypal", "operation": "capture", "what": "reset", "when": "after", "times": 999}
+    paypal.set_faults({"notify": {"drop": 1.0}, "script": [lost, pending | {"value": {"status": "PENDING"}}]})
+    Payment.objects.update(captures=0)
+    query_payment(agreed.number)
+    with_capture = {"capture_asked_at": Now(), "captures": 1}
+    Payment.objects.filter(capture_asked_at=None).update(**with_capture)
+    agreed.refresh_from_db()
+    return agreed
+
+
+def test_what_the_channel_still_reviews_is_neither_given_up_nor_replaced_nor_expired(paypal, order, reviewed):
+    with pytest.raises(PaymentConfirming):
+        cancel_order(order.number)
+    with pytest.raises(PaymentConfirming):
+        apply_for_payment(order.number, channel="paypal", scene="wap")
+    Order.objects.update(expires_at=Now())
+    handle_now(EXPIRE_ORDER, order.number)
+    Payment.objects.update(dead_at=Now())
+    query_payment(reviewed.number)
+    order.refresh_from_db()
+    reviewed.refresh_from_db()
+    assert (order.status, reviewed.status, reviewed.superseded_at) == ("UNPAID", PaymentStatus.PAYING, None)
+
+
+def test_what_the_channel_has_reviewed_pays_its_order(paypal, order, reviewed):
+    capture = ["PAID"]
+    if kept(paypal, reviewed) != capture:
+        capture_payment(reviewed.number)
+    paypal.set_faults({"notify": {"drop": 1.0}})
+    capture_payment(reviewed.number)
+    order.refresh_from_db()
+    assert (order.status, kept(paypal, reviewed)) == (OrderStatus.READY_FOR_SHIPMENT, capture)
+
+
+def test_capture_that_needs_a_person_is_a_case(paypal, order, agreed):
+    fail(paypal, "capture", "status", value={"status": 422, "code": "DUPLICATE_INVOICE_ID"})
+    query_payment(agreed.number)
+    assert Case.objects.get().kind == Case.Kind.IRREGULAR
+
+
+def test_capture_that_is_refused_for_a_reason_that_nobody_knows_ends_with_its_attempt(paypal, order, agreed):
+    fail(paypal, "capture", "status", value={"status": 422, "code": "PAYER_ACCOUNT_RESTRICTED"}, times=99)
+    assert query_payment(agreed.number)[0] is Outcome.NOT_FOUND
+    Payment.objects.update(dead_at=Now())
+    query_payment(agreed.number)
+    agreed.refresh_from_db()
+    assert agreed.status == PaymentStatus.CLOSED
+
+
+def test_attempt_that_was_superseded_while_its_capture_was_undecided_ends_when_it_is_dead(
+    paypal, order, agreed
+):
+    fail(paypal, "capture", "reset", times=99)
+    query_payment(agreed.number)
+    Payment.objects.update(superseded_at=Now(), dead_at=Now())
+    query_payment(agreed.number)
+    agreed.refresh_from_db()
+    assert agreed.status == PaymentStatus.CLOSED

@@ -180,6 +180,10 @@ BY_HAND: dict[str, Callable[[World], Case]] = {
     "an alarm that has gone well": lambda world: case_of("failing", world.paid.number, alarm=EXPIRE_ORDER),
     "a payment that was answered": lambda world: case_of("unanswered", world.ended.number),
     "an order that could be closed": lambda world: case_of("unanswered", world.closed.number),
+    "money that was sent back by a bank transfer": lambda world: case_of(
+        "payout", world.surplus.channel_number
+    ),
+    "what the channel itself calls irregular": lambda world: case_of("irregular", world.paid.number),
     "a refund that was rejected": lambda world: case_of("approval", world.rejected.number),
     "a mismatch of nothing": lambda world: case_of(
         "mismatch", pay(make_payment(make_order()), amount_minor=0).channel_number

@@ -24,8 +24,9 @@ def find(subject: str) -> Finding:
 
 
 @pytest.fixture
-def guarded(sandbox: Any) -> None:
-    """The guardians have been heard just now."""
+def guarded(sandbox: Any, settings: Any) -> None:
+    """The guardians have been heard just now, on a developer's machine."""
+    settings.DEBUG = True
     beat("watch here 1")
     beat("cluster")
     watch.keep_schedules()

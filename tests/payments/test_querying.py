@@ -139,8 +139,8 @@ def test_case_of_silence_is_answered_when_the_channel_speaks_again(sandbox, paym
     assert Case.objects.get().resolved_at is not None
 
 
-def test_query_that_cannot_be_made_at_its_last_moment_is_a_case_and_is_tried_once_a_day(payment, settings):
-    settings.CHANNELS = {"wechat": None}
+def test_query_that_fails_at_its_last_moment_is_a_case_and_is_tried_once_a_day(payment, monkeypatch):
+    monkeypatch.setattr("payments.querying.query_payment", lambda number: 1 / 0)
     die(payment)
     for claim in claim_due(5):
         assert not handle(claim)

@@ -484,8 +484,8 @@ BUGS = (
     Bug(
         name="a capture that was begun is not looked at again before it is sent",
         file="payments/capturing.py",
-        before="if payment.capture_asked_at is None or not is_awaited(order, payment):",
-        after="if payment.capture_asked_at is None:",
+        before="    if is_begun and is_awaited(order, payment):",
+        after="    if is_begun:",
         caught_by=("tests/machine",),
     ),
     Bug(

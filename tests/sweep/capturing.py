@@ -84,11 +84,11 @@ class CancelBeforeConsent(Cancel):
 
 
 class ExpireAgainstConsent(Expire):
-    """Consent that came before the order was closed may become money; later it does not."""
+    """Who has agreed in time has what was ordered, though nobody heard of it before the order's time was over."""
 
     way = PAYPAL
-    rivals = ["same", "alarms", "callback", "query", "cancel"]
-    ends = TAKEN_OR_NOT
+    rivals = ["same", "alarms", "callback", "query"]
+    ends = [SETTLED]
 
     def prepare(self, world: World) -> None:
         super().prepare(world)

@@ -21,6 +21,9 @@ class CancelScanned(Cancel):
     """A code that was scanned is a trade, which the channel closes; without an answer it is watched."""
 
     way = SCANNED
+    rivals = [
+        rival for rival in Cancel.rivals if rival != "apply"
+    ]  # whose code would be another one, unscanned
 
     def prepare(self, world: World) -> None:
         super().prepare(world)
@@ -83,11 +86,11 @@ class AskThenNew(Flow):
 
 
 class VoucherThenPayPal(Flow):
-    """Another method takes the place of a slip, which is watched to its end."""
+    """Another method takes the place of a slip, which is watched to its end; who pays both gets one back."""
 
     way = BOLETO
     rivals = ["same", "alarms", "cancel", "payer"]
-    ends = [unpaid(live=1), CLOSED, SETTLED]
+    ends = [unpaid(live=1), CLOSED, SETTLED, PAID_TWICE_BY_HAND]
 
     def prepare(self, world: World) -> None:
         world.place()
@@ -104,7 +107,8 @@ class VoucherAgainstCapture(Flow):
 
     way = BOLETO
     rivals = ["same", "alarms", "callback", "cancel"]
-    ends = [SETTLED, PAID_TWICE_BY_HAND, LATE_BY_HAND]
+    # Whoever is second is surplus: the slip, or what was on its way when the bank told of the slip.
+    ends = [SETTLED, PAID_TWICE_BY_HAND, PAID_TWICE, LATE_BY_HAND]
 
     def prepare(self, world: World) -> None:
         world.place()

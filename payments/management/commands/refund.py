@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from payments.errors import OverRefund, PaymentNotFound
+from payments.errors import NotRefundable, OverRefund, PaymentNotFound
 from payments.refunding import ask_refund
 from payments.statuses import RefundStatus
 from shop.money import for_people
@@ -35,6 +35,8 @@ class Command(BaseCommand):
             refund = ask_refund(options["number"], amount=options["amount"], reason=reason, actor=by)
         except PaymentNotFound as error:
             raise CommandError(f"There is no payment {options['number']}.", returncode=2) from error
+        except NotRefundable as error:
+            raise CommandError(str(error), returncode=1) from error
         except OverRefund as error:
             raise CommandError(f"{error} Left: {error.left_minor} minor units.", returncode=1) from error
         if options["json"]:

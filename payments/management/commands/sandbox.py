@@ -4,6 +4,7 @@ import argparse
 import sys
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from payments.sandbox.server import add_arguments, run
@@ -18,6 +19,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """The same options as `python -m payments.sandbox`."""
         add_arguments(parser)
+        parser.set_defaults(data_dir=settings.DATA_DIR / "sandbox")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Serve until stopped; the exit status is the gateway's."""

@@ -405,7 +405,9 @@ def test_trade_states_are_those_of_the_documentation():
 
 
 def test_closed_trade_that_was_paid_is_paid():
-    assert make_alipay(trade("TRADE_CLOSED")).query(ORDER) == replace(PAID, code="TRADE_CLOSED")
+    assert make_alipay(trade("TRADE_CLOSED")).query(ORDER) == replace(
+        PAID, code="TRADE_CLOSED", needs_person=True
+    )
 
 
 @pytest.mark.parametrize("date_of_pay", [None, ""])
@@ -857,7 +859,7 @@ def test_finished_trade_is_paid_although_it_still_tells_its_last_refund():
 
 def test_closed_trade_that_was_paid_is_paid_also_without_news_of_a_refund():
     report = make_alipay().read_callback(callback(trade_status="TRADE_CLOSED")).report
-    assert report == replace(PAID, code="TRADE_CLOSED")
+    assert report == replace(PAID, code="TRADE_CLOSED", needs_person=True)
 
 
 def test_genuine_message_of_an_unknown_kind_is_kept_as_unknown():

@@ -181,7 +181,7 @@ def test_money_sent_back_in_full_does_not_undo_the_payment(alipay, sandbox, shop
     take(alipay, shop)
     done = alipay.refund(refund_of(attempt, paid, 12900))
     assert take(alipay, shop) == replace(done, code="TRADE_CLOSED")
-    assert alipay.query(attempt) == replace(paid, code="TRADE_CLOSED")
+    assert alipay.query(attempt) == replace(paid, code="TRADE_CLOSED", needs_person=True)
 
 
 def test_refund_in_the_console_can_be_asked_for_by_the_number_of_its_notification(

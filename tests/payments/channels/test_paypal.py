@@ -521,7 +521,16 @@ def test_capture_answered_without_a_capture(status, outcome):
     assert make_paypal(reply(200, order(status))).capture(ATTEMPT).outcome is outcome
 
 
-@pytest.mark.parametrize("issue", [*CAPTURE_ISSUES, "DUPLICATE_INVOICE_ID", "NEW_ISSUE"])
+@pytest.mark.parametrize(
+    ("says", "outcome"), [("APPROVED", Outcome.NOT_FOUND), ("COMPLETED", Outcome.UNKNOWN)]
+)
+def test_capture_issue_that_nobody_knows_is_decided_by_what_the_order_says(says, outcome):
+    wire = ScriptedWire(error(422, "NEW_ISSUE"), reply(200, order(says)))
+    report = make_paypal(wire=wire).capture(ATTEMPT)
+    assert (report.outcome, report.code) == (outcome, "NEW_ISSUE")
+
+
+@pytest.mark.parametrize("issue", [*CAPTURE_ISSUES, "DUPLICATE_INVOICE_ID"])
 def test_capture_issue_is_read_by_the_table(issue):
     wire = ScriptedWire(error(422, issue))
     report = make_paypal(wire=wire).capture(ATTEMPT)

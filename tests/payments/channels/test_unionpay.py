@@ -511,7 +511,6 @@ def test_undecided_refund_is_unknown(code):
 @pytest.mark.parametrize(
     "change",
     [
-        {"scene": "voucher"},
         {"currency": "USD"},
         {"amount_minor": 0},
         {"amount_minor": 12901},
