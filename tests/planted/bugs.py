@@ -505,7 +505,7 @@ BUGS = (
     Bug(
         name="an attempt ends by the clock while its money is being taken",
         file="payments/querying.py",
-        before="        if is_dead and (not is_asked or outcome is Outcome.NOT_FOUND):",
+        before="        if is_dead and not _may_be_taken(payment, outcome):",
         after="        if is_dead:",
         caught_by=(f"{MONEY}/test_capturing.py",),
     ),
