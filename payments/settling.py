@@ -63,7 +63,8 @@ def settle_payment(report: PaymentReport, *, channel: str, source: Source, actor
     if deed is Deed.KEEP:
         _end_doubt(order, payment, report)
         return Settled.STALE
-    if deed is Deed.CLOSE and payment.capture_asked_at is not None:
+    # The answer to a close is our own promise not to take the money; what a query says the channel means itself.
+    if deed is Deed.CLOSE and payment.capture_asked_at is not None and source is Source.RESPONSE:
         return Settled.UNDECIDED
     return _end(order, payment, report, deed, source=source, actor=actor)
 

@@ -107,6 +107,19 @@ def test_each_word_from_each_source_does_to_a_payment_what_the_contract_says(sta
 
 
 @pytest.mark.parametrize("outcome", Outcome)
+def test_each_word_does_to_a_payment_whose_money_is_being_taken_what_the_contract_says(outcome):
+    """Only the answer to a close, which is our own promise, ends nothing."""
+    for source in Source:
+        payment = payment_that_is("PAYING")
+        assert tell(payment, Outcome.APPROVED) is Settled.CAPTURE
+        answer = tell(payment, outcome, source)
+        is_promise = outcome is Outcome.CLOSED and source is Source.RESPONSE
+        assert payment.status == ("PAYING" if is_promise else PAYMENT_ENDS.get(("PAYING", outcome), "PAYING"))
+        assert (answer is Settled.UNDECIDED) == is_promise
+        assert (payment.captures, answer is Settled.CAPTURE) == (1, False)
+
+
+@pytest.mark.parametrize("outcome", Outcome)
 @pytest.mark.parametrize("status", RefundStatus)
 def test_each_word_from_each_source_does_to_a_refund_what_the_contract_says(status, outcome, settings):
     settings.REFUND_APPROVAL_ABOVE = 1000
