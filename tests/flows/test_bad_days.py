@@ -9,6 +9,7 @@ from django.db import connection, transaction
 from orders.models import Order
 from orders.moves import lock_order
 from payments.applying import apply_for_payment
+from payments.attempts import attempt_of
 from payments.channels.registry import get_channel
 from payments.channels.wire import CallInsideTransaction
 from payments.models import Callback, Payment
@@ -99,8 +100,9 @@ def test_browsers_that_apply_at_once_get_one_payment_and_the_same_qr_by_one_call
 
 def test_channel_is_never_called_inside_a_transaction(sandbox):
     payment = apply_for_payment(make_order().number, channel="wechat", scene="qr").payment
+    attempt = attempt_of(payment)
     with transaction.atomic(), pytest.raises(CallInsideTransaction):
-        get_channel("wechat").query(payment.number)
+        get_channel("wechat").query(attempt)
 
 
 def test_wrong_address_of_a_page_is_a_page_and_of_the_api_a_problem(live_server):

@@ -85,7 +85,9 @@ one_of_each = pytest.mark.parametrize(
     [next(way for way in WAYS if way.channel == name) for name in dict.fromkeys(way.channel for way in WAYS)],
     ids=str,
 )
-REFUNDING = [way for way in WAYS if way.channel != "boleto"]
+REFUNDING = [
+    way for way in WAYS if way.scene in ("qr", "page") or way.currency == "BRL" and way.channel == "paypal"
+]
 
 
 class Shopper(Api):
@@ -173,7 +175,7 @@ def test_what_the_shopper_pays_settles_the_order_by_the_channels_own_message(sho
     check(shopper.sandbox)
 
 
-@every_way
+@one_of_each
 def test_payment_whose_every_message_is_lost_is_found_by_asking(shopper, way):
     shopper.sandbox.set_faults({"notify": {"drop": 1.0}})
     order = shopper.order(way.currency)
@@ -229,7 +231,7 @@ def test_refund_that_was_made_in_the_channels_console_is_written_down_and_told_t
     check(shopper.sandbox)
 
 
-@every_way
+@one_of_each
 def test_order_that_is_given_up_is_closed_and_late_money_goes_back_or_to_a_person(shopper, way):
     order = shopper.order(way.currency)
     payment = shopper.take(order, way)
@@ -262,7 +264,7 @@ def test_order_that_is_given_up_is_closed_and_late_money_goes_back_or_to_a_perso
     check(shopper.sandbox)
 
 
-@every_way
+@one_of_each
 def test_applying_again_in_the_same_way_shows_the_same_action(shopper, way):
     order = shopper.order(way.currency)
     first, second = (shopper.apply(order.number, **way.wish) for _ in range(2))

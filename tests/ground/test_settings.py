@@ -75,13 +75,13 @@ def test_other_databases_are_refused():
 
 
 def test_production_with_everything_set_passes_the_checks_and_keeps_its_cookies_to_itself():
-    code = "from django.conf import settings as s; print(s.SESSION_COOKIE_SECURE, s.SESSION_COOKIE_NAME, s.DATABASES['default']['HOST'], s.CHANNELS)"
+    code = "from django.conf import settings as s; print(s.SESSION_COOKIE_SECURE, s.SESSION_COOKIE_NAME, s.DATABASES['default']['HOST'], any(s.CHANNELS.values()))"
     started = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, **GOOD, "DJANGO_SETTINGS_MODULE": "shop.settings"},
         cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
-    assert started.stdout.split() == ["True", "__Host-session", "db.example", "{'wechat':", "None}"]
+    assert started.stdout.split() == ["True", "__Host-session", "db.example", "False"]
 
 
 def test_demo_that_left_and_moved_away_does_not_stop_a_command(tmp_path):

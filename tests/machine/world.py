@@ -148,15 +148,15 @@ class World:
     def _hear_payment(self, payment: Payment, word: Word, report: PaymentReport) -> None:
         if word.operation == "capture" and report.outcome is not Outcome.UNKNOWN:
             payment.is_being_captured = False
+        # Then the answer to a close, which is only our own promise, comes too late.
+        is_believed = not (payment.is_being_captured and word.operation == "close")
         if report.outcome is Outcome.SUCCEEDED:
             self._take_money(payment, word.channel, report)
         elif payment.status != "PAYING":
             return
         elif report.outcome is Outcome.REFUSED:
             self._end_payment(payment, "FAILED", "payment failed")
-        elif report.outcome is Outcome.CLOSED and not (
-            payment.is_being_captured and word.operation == "close"
-        ):
+        elif report.outcome is Outcome.CLOSED and is_believed:
             self._end_payment(payment, "CLOSED", "payment closed")
         elif self._is_over(payment, word):
             self._end_payment(payment, "CLOSED", "payment expired")

@@ -73,7 +73,7 @@ def was_paid(payment: Payment) -> bool:
 
 
 def test_consent_that_five_hear_of_at_once_is_captured_once(world, race):
-    for _ in race.rounds():
+    for _ in race.rounds(usually=2):
         order, payment = world.place_agreed()
         race(
             *[partial(query_payment, payment.number)] * 4,
@@ -84,7 +84,7 @@ def test_consent_that_five_hear_of_at_once_is_captured_once(world, race):
 
 
 def test_capture_against_cancel_pays_the_order_or_takes_nothing(world, race):
-    for _ in race.rounds():
+    for _ in race.rounds(usually=2):
         order, payment = world.place_agreed()
         _, told = race(partial(query_payment, payment.number), partial(cancel_order, order.number))
         is_paid = was_paid(payment)
@@ -95,7 +95,7 @@ def test_capture_against_cancel_pays_the_order_or_takes_nothing(world, race):
 
 
 def test_capture_against_expiry_pays_the_order_that_was_agreed_to_in_time(world, race):
-    for _ in race.rounds():
+    for _ in race.rounds(usually=2):
         order, payment = world.place_agreed()
         world.run_out(order)
         race(partial(query_payment, payment.number), partial(handle_now, EXPIRE_ORDER, order.number))
@@ -104,7 +104,7 @@ def test_capture_against_expiry_pays_the_order_that_was_agreed_to_in_time(world,
 
 
 def test_capture_against_another_way_to_pay_leaves_one_that_can_be_paid_or_is(world, race):
-    for _ in race.rounds():
+    for _ in race.rounds(usually=2):
         order, payment = world.place_agreed()
         voucher = partial(apply_for_payment, order.number, channel="boleto", scene="voucher", payer=PAYER)
         _, told = race(partial(query_payment, payment.number), voucher)
@@ -120,7 +120,7 @@ def test_capture_against_another_way_to_pay_leaves_one_that_can_be_paid_or_is(wo
 
 
 def test_capture_against_applying_in_the_same_way_again_is_one_payment(world, race):
-    for _ in race.rounds():
+    for _ in race.rounds(usually=2):
         order, payment = world.place_agreed()
         race(partial(query_payment, payment.number), partial(world.apply, order))
         world.check()
@@ -128,7 +128,7 @@ def test_capture_against_applying_in_the_same_way_again_is_one_payment(world, ra
 
 
 def test_consent_against_two_who_give_up_is_never_money_for_a_closed_order(world, race):
-    for _ in race.rounds():
+    for _ in race.rounds(usually=2):
         order, payment = world.place_agreed()
         give_up = patiently(partial(cancel_order, order.number))
         told = race(

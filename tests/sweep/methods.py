@@ -21,9 +21,7 @@ class CancelScanned(Cancel):
     """A code that was scanned is a trade, which the channel closes; without an answer it is watched."""
 
     way = SCANNED
-    rivals = [
-        rival for rival in Cancel.rivals if rival != "apply"
-    ]  # whose code would be another one, unscanned
+    rivals = ["same", "alarms", "expiry", "payer"]
 
     def prepare(self, world: World) -> None:
         super().prepare(world)
