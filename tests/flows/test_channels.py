@@ -86,7 +86,7 @@ one_of_each = pytest.mark.parametrize(
     ids=str,
 )
 REFUNDING = [
-    way for way in WAYS if way.scene in ("qr", "page") or way.currency == "BRL" and way.channel == "paypal"
+    way for way in WAYS if way.scene in ("qr", "page") or (way.currency == "BRL" and way.channel == "paypal")
 ]
 
 
