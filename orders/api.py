@@ -15,6 +15,7 @@ from orders.errors import DuplicateOrder, InvalidOrder, MixedCurrency, OrderNotF
 from orders.models import Order, Product
 from orders.placing import Contact, Item, Placed, place_once, place_order
 from shop.api import (
+    Flag,
     ShopperAuthentication,
     StrictSerializer,
     Text,
@@ -60,7 +61,7 @@ class ContactSerializer(StrictSerializer):
 class PlaceOrderSerializer(StrictSerializer):
     items = ItemSerializer(many=True)
     contact = ContactSerializer()
-    again = serializers.BooleanField(default=False)
+    again = Flag(default=False)
 
 
 class ProductSerializer(serializers.ModelSerializer):

@@ -11,7 +11,6 @@ from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -43,6 +42,7 @@ from payments.querying import keep_asking, query_by_person
 from payments.refunding import ask_refund
 from payments.showing import OrderState
 from shop.api import (
+    Flag,
     ShopperAuthentication,
     StrictSerializer,
     Text,
@@ -93,8 +93,6 @@ describe_error(
     AskedTooOften,
     lambda e: Problem(status=429, code="too_many_requests", detail=str(e), retry_after_s=e.retry_after_s),
 )
-
-
 describe_error(
     RefundNotFound, lambda _: Problem(status=404, code="not_found", detail="There is no such refund.")
 )
@@ -131,7 +129,7 @@ class ApplySerializer(StrictSerializer):
     channel = Text(max_length=10)
     scene = Text(max_length=10)
     payer = PayerSerializer(required=False)
-    supersede = serializers.BooleanField(default=False)
+    supersede = Flag(default=False)
 
 
 class RefundSerializer(StrictSerializer):

@@ -41,6 +41,8 @@ def answer_problem(error: Exception, context: dict[str, Any]) -> HttpResponse | 
         return answer(Problem(status=404, code="not_found", detail="Nothing is here."))
     if isinstance(error, PermissionDenied):
         return answer(Problem(status=403, code="forbidden", detail="You may not do this."))
+    if isinstance(error, RequestDataTooBig):  # read by Django, where a form was sent
+        error = TooLarge()
     if isinstance(error, exceptions.ValidationError):
         errors = list(_flatten(error.detail))
         return answer(Problem(status=400, code="invalid", detail=errors[0]["detail"], errors=errors))
@@ -169,6 +171,15 @@ class Text(serializers.CharField):
         if any(ord(letter) < 32 for letter in data):
             raise serializers.ValidationError("This holds characters that are not text.")
         return super().to_internal_value(data)
+
+
+class Flag(serializers.BooleanField):
+    """A JSON boolean; never a number or a word taken for one."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            raise serializers.ValidationError("This must be true or false.")
+        return data
 
 
 class Whole(serializers.IntegerField):

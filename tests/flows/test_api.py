@@ -206,6 +206,8 @@ def test_a_stranger_sees_nothing_whatever_the_number(api, sandbox, method, path,
         ({"contact": CONTACT | {"name": "An\x00na"}}, "invalid", "contact.name"),
         ({"contact": None}, "invalid", "contact"),
         ({"amount": 1}, "invalid", "amount"),
+        ({"again": 1}, "invalid", "again"),
+        ({"again": "yes"}, "invalid", "again"),
         ({"items": [{"sku": "tea", "quantity": 1}, {"sku": "book", "quantity": 1}]}, "mixed_currency", None),
     ],
 )
@@ -257,6 +259,12 @@ def test_another_content_type_is_refused(api):
     assert problem(answer) == (415, "unsupported_media_type")
 
 
+def test_form_too_large_for_django_is_a_problem_as_well(api):
+    browser = {"csrftoken": "x" * 32}  # whose form is searched for the token, if only to be refused
+    answer = requests.post(f"{api.url}/orders", data={"a": "x" * 3_000_000}, cookies=browser, timeout=5)
+    assert problem(answer) == (413, "too_large")
+
+
 @pytest.mark.parametrize(
     "query", ["since=x", "since=" + "9" * 5000, "wait=31", "wait=-1", "since=1e3", "wait=%F0%9F%98%80"]
 )
@@ -272,7 +280,9 @@ def test_senseless_waiting_is_refused(api, query):
         ({"channel": "paypal"}, "channel"),
         ({"scene": "voucher"}, "scene"),
         ({"amount": 1}, "amount"),
-        ({"supersede": "perhaps"}, "supersede"),
+        ({"supersede": "yes"}, "supersede"),
+        ({"supersede": 1}, "supersede"),
+        ({"supersede": None}, "supersede"),
     ],
 )
 def test_senseless_application_is_refused(api, sandbox, changed, field):
