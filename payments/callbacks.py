@@ -10,7 +10,7 @@ from enum import Enum, auto
 
 import structlog
 from django.conf import settings
-from django.db.models import Exists, OuterRef, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Now
 from psycopg.types.json import Jsonb
@@ -115,7 +115,9 @@ def take_late_matches() -> int:
         kind=Case.Kind.UNMATCHED, subject=OuterRef("message_id"), resolved_at__isnull=True
     )
     received = Receipt.objects.filter(
-        channel=OuterRef("channel"), number=KeyTextTransform("payment_number", OuterRef("report"))
+        Q(number=KeyTextTransform("payment_number", OuterRef("report")))
+        | Q(channel_number=KeyTextTransform("trade_number", OuterRef("report"))),
+        channel=OuterRef("channel"),
     )
     waiting = taken.filter(Exists(ours)) | taken.filter(
         Exists(told), Exists(received), report__about="refund"
@@ -334,9 +336,8 @@ def _find_home_of_refund(kept: Callback, report: RefundReport) -> Home:
         settled = settle_foreign_refund(report, channel=kept.channel, source=Source.CALLBACK)
     except RefundNotFound:
         _open_case(kept)
-        # Of a payment of ours, it waits until that is known as paid.
-        is_ours = Payment.objects.filter(number=report.payment_number, channel=kept.channel).exists()
-        return Home.LATER if is_ours else Home.NOBODYS
+        # Of a payment of ours, it waits until that is known as paid, or until its amount is known.
+        return Home.LATER if _is_ours(kept, report) else Home.NOBODYS
     if settled is Settled.STALE:
         return Home.LATER
     close_cases(Case.Kind.UNMATCHED, kept.message_id, resolution="it has been settled")

@@ -377,13 +377,14 @@ def test_both_trades_of_a_number_that_was_paid_twice_are_taken(sandbox, payment)
     assert sorted(Receipt.objects.values_list("receipt_class", flat=True)) == ["settled", "surplus"]
 
 
-def test_refund_of_money_that_is_known_later_is_taken_again(sandbox):
+@pytest.mark.parametrize("names_payment", [True, False], ids=["by payment", "by trade"])
+def test_refund_of_money_that_is_known_later_is_taken_again(sandbox, names_payment):
     payment = make_payment(make_order())
     told = RefundReport(
         outcome=Outcome.SUCCEEDED,
         number="console1",
         channel_number="503",
-        payment_number=payment.number,
+        payment_number=payment.number if names_payment else "",
         trade_number=report(payment).channel_number,
         amount_minor=100,
     )
