@@ -121,11 +121,14 @@ def apply_for_payment(
     `payer` may hold `ip`, `tax_id` and `address`; name and email are the order's. Raises OrderNotFound, NotOffered, BadPayer,
     OrderIsPaid, OrderIsClosed, PaymentConfirming, ChannelUnavailable; with a key also KeyMismatch, InProgress.
     """
+    adapter, payer = find_channel(channel, scene), payer or {}
+    if any(path.partition(".")[0] in payer for path in adapter.payer_fields):
+        adapter.check_payer(payer)  # also where the payment that there is needs no other
     wish = Wish(
         order_number=order_number,
-        adapter=find_channel(channel, scene),
+        adapter=adapter,
         scene=scene,
-        payer=payer or {},
+        payer=payer,
         may_supersede=may_supersede,
         version=version,
     )
