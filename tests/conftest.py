@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 from django.conf import settings as shop_settings
+from django.test import TransactionTestCase
 from pytest_django.live_server_helper import LiveServer
 
 from shop import embedded
+from tests.emptying import empty_tables
 from tests.redis_states import redis_state as redis_state
 from tests.sandbox_process import SandboxProcess, start_sandbox
 from tests.sweep.summary import pytest_terminal_summary as pytest_terminal_summary
@@ -17,8 +19,11 @@ from tests.sweep.summary import pytest_terminal_summary as pytest_terminal_summa
 NTH = count()
 
 embedded.ensure_started_for(shop_settings)
-# Between tests the tables are emptied, which the database refuses to everybody else.
-shop_settings.DATABASES["default"]["OPTIONS"]["options"] += " -c nodrop.may_forget=on"
+# What is tested is what the shop does; whether PostgreSQL keeps a commit when the power fails is its own business.
+shop_settings.DATABASES["default"]["OPTIONS"]["options"] += " -c synchronous_commit=off"
+# A slow hash guards the passwords of people. That of a test's staff is made five hundred times.
+shop_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+TransactionTestCase._fixture_teardown = lambda _: empty_tables()  # type: ignore[method-assign]
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from typing import ClassVar, TypeVar
 import hypothesis.strategies as st
 import pytest
 from django.apps import apps
-from django.db import DatabaseError, connection, models, transaction
+from django.db import DatabaseError, models, transaction
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -45,6 +45,7 @@ from payments.refunding import approve_refund, ask_refund, reject_refund
 from shop.alarms import Claim, claim_due, handle
 from shop.events import record
 from shop.models import Alarm, Source
+from tests.emptying import empty_tables
 from tests.factories import ContactFactory, make_product
 from tests.machine import till, world
 from tests.machine.days import DAYS
@@ -73,7 +74,7 @@ class Machine(RuleBasedStateMachine):
 
     @initialize(refunds_end_at_once=st.booleans())
     def begin(self, *, refunds_end_at_once: bool) -> None:
-        forget_everything()
+        empty_tables()
         self.ledger.clear()
         self.ledger.refunds_end_at_once = refunds_end_at_once
         self.world = World(self.reached)
@@ -433,11 +434,6 @@ TABLES = [
     for name in ("shop", "orders", "payments", "django_q")
     for model in apps.get_app_config(name).get_models()
 ]
-
-
-def forget_everything() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(f"truncate {', '.join(model._meta.db_table for model in TABLES)} cascade")
 
 
 def age_everything(by_s: int) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
 
 from payments.channels.registry import get_channel
 from tests.conftest import channel_variables
@@ -43,15 +42,8 @@ def parts(
     for name in settings.CHANNELS:
         get_channel(name)  # reads its keys now, not in every child
     get_channel("paypal")._account._find_token()  # type: ignore[attr-defined]  # and has its token
-    options = connection.settings_dict["OPTIONS"]
-    before = options["options"]
-    connection.close()
-    # Killing clients says nothing about the durability of the server: that is another test's business.
-    options["options"] = f"{before} -c synchronous_commit=off"
     logging.disable(logging.WARNING)  # thousands of refusals and cut connections are what is wanted here
     yield quick_sandbox, mailbox
     logging.disable(logging.NOTSET)
     quick_sandbox.end_notifications()
     quick_sandbox.clear_faults()
-    connection.close()
-    options["options"] = before

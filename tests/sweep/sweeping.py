@@ -12,6 +12,7 @@ from django.db import connection
 
 from payments.audit import Violation, audit, audit_trades
 from payments.models import Callback, Receipt
+from tests.emptying import empty_tables
 from tests.sandbox_process import SandboxProcess
 from tests.sweep.children import Child, Tell, describe_error
 from tests.sweep.flows import RIVALS, Flow
@@ -23,7 +24,6 @@ ALWAYS = frozenset({"I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9"})
 ROUNDS = 30
 # A rival waits no longer than this for a row that the sleeper holds.
 RIVAL_OPTIONS = " -c lock_timeout=50ms"
-EMPTIED = ("orders_", "payments_", "shop_", "django_q_", "django_session")
 # The database, or a seam, may break off whoever was stopped or cut; any other error is a bug.
 EXCUSED = ("OperationalError", "InterfaceError", "Interrupted")
 
@@ -105,7 +105,7 @@ class Sweep:
         return [each for each in points if not each.label.startswith("outside")]  # time passes by a statement
 
     def _begin(self) -> World:
-        _empty_tables()
+        empty_tables()
         forget_in_redis(lambda *_: True)
         for mail in Path(settings.EMAIL_FILE_PATH).iterdir():
             mail.unlink()
@@ -211,14 +211,3 @@ def _find_wrong_at_once(world: World) -> list[str]:
 
 def _tell(violation: Violation) -> str:
     return f"{violation.invariant}: {violation.subject} {violation.detail}"
-
-
-def _empty_tables() -> None:
-    """Delete every row of ours, also those that the database keeps for ever. (TRUNCATE takes a hundred times as long.)"""
-    with connection.cursor() as cursor:
-        tables = [name for name in connection.introspection.table_names(cursor) if name.startswith(EMPTIED)]
-        steps = [f"alter table {table} disable trigger user" for table in tables]
-        steps += [f"delete from {table}" for table in tables]
-        steps += ["set constraints all immediate"]
-        steps += [f"alter table {table} enable trigger user" for table in tables]
-        cursor.execute(f"begin; {'; '.join(steps)}; commit")
