@@ -78,12 +78,12 @@ def decode_base64(text: str) -> bytes:
 
 def read_private_key(path: str) -> RSAPrivateKey:
     """Load an RSA private key from a PEM file. Raises BadKey, naming the file."""
-    return _read(path, load_private_key)
+    return read_file(path, load_private_key)
 
 
 def read_public_key(path: str) -> RSAPublicKey:
     """Load an RSA public key from a PEM file, also a certificate. Raises BadKey, naming the file."""
-    return _read(path, load_public_key)
+    return read_file(path, load_public_key)
 
 
 def load_private_key(pem: str) -> RSAPrivateKey:
@@ -119,9 +119,11 @@ def load_public_key(pem: str) -> RSAPublicKey:
 
 
 _Key = TypeVar("_Key", RSAPrivateKey, RSAPublicKey)
+_Loaded = TypeVar("_Loaded")
 
 
-def _read(path: str, load: Callable[[str], _Key]) -> _Key:
+def read_file(path: str, load: Callable[[str], _Loaded]) -> _Loaded:
+    """What `load` makes of the file's text in PEM. Raises BadKey, naming the file."""
     try:
         return load(Path(path).read_text(encoding="ascii"))
     except OSError as error:

@@ -19,12 +19,17 @@ DONE, DONE_WITH_A_FLAW, TAKEN_AND_REVERSED = "00", "A6", "42"
 DUPLICATE, NOT_THERE, NO_FILE = "12", "34", "98"
 # Of one trade: `origRespCode` of a query. What is not here is UNKNOWN, above all 03 (timed out), 04 (unclear: the statement
 # tells), 06 (busy), 37 (asked too often), 74 and 75 (money taken, the bill behind it not settled) and 99.
+# OPEN after `dead_at` ends an attempt as unpaid. For 05 that relies on comments in UnionPay's demo packages of the gateway
+# product, beside payTimeout and the query (public copies of 5.0.0 and 5.1.0, read November 2026): until payTimeout, "failed",
+# "in process" and "not there" may all pass; after it an answer is final, and what is neither 00 nor A6 may be judged failed.
+# By that 03 and 04 would end it too; but the dictionary calls them unclear, so they wait for a person. Of codes (QR) nothing
+# of the kind was found, and no live answer was seen: if money comes all the same, the closed payment takes it.
 TRADE_CODES = {
     DONE: Outcome.SUCCEEDED,
     # Money arrived, and UnionPay calls it irregular. A1 is no such code: in the network's own table it is a refusal
     # (Q/CUP 006.6, "currencies of a transfer differ").
     DONE_WITH_A_FLAW: Outcome.SUCCEEDED,
-    "05": Outcome.OPEN,  # taken, not decided; also what waits for the shopper
+    "05": Outcome.OPEN,  # taken, not decided: with the bank, or with a shopper who has not paid
     "70": Outcome.OPEN,  # waits for the cardholder's input
     **dict.fromkeys(("01", "02", "10", "11", "13"), Outcome.REFUSED),
     **dict.fromkeys(("30", "31", "32", "33", "35", "36", "38", "39", "40", "45"), Outcome.REFUSED),

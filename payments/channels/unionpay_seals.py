@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from urllib.parse import parse_qsl
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -22,7 +21,7 @@ from cryptography.x509.oid import NameOID
 
 from .base import NotGenuine
 from .fields import BadField
-from .seals import MIN_RSA_BITS, BadKey, sign_rsa_sha256, verify_rsa_sha256
+from .seals import MIN_RSA_BITS, BadKey, read_file, sign_rsa_sha256, verify_rsa_sha256
 
 SIGN_METHOD = "01"  # RSA with SHA-256; the others are shared secrets
 VERSION = "5.1.0"  # 5.0.0 signs SHA-1
@@ -208,14 +207,7 @@ def load_certificate(pem: str) -> Certificate:
 
 def read_certificate(path: str) -> Certificate:
     """Load a certificate from a PEM file. Raises BadKey, naming the file."""
-    try:
-        return load_certificate(Path(path).read_text(encoding="ascii"))
-    except OSError as error:
-        raise BadKey(f"{path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise BadKey(f"{path}: not a text in PEM") from error
-    except BadKey as error:
-        raise BadKey(f"{path}: {error}") from error
+    return read_file(path, load_certificate)
 
 
 def read_certificates(paths: str) -> tuple[Certificate, ...]:

@@ -6,12 +6,9 @@ or logs in; until then there is only a row of ours, of which no call knows.
 """
 
 import json
-import re
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from decimal import Decimal
+from datetime import datetime
 from html import escape
 from itertools import chain
 from typing import Any
@@ -19,83 +16,49 @@ from urllib.parse import urlencode
 
 from werkzeug import Request, Response
 
-from payments.sandbox.alipay_bills import write_bill
+from payments.sandbox.alipay_bills import BillShelf, write_bill
 from payments.sandbox.alipay_documents import (
     OK,
     bend_document,
+    describe_delayed_refund,
     describe_failure,
     describe_known_refund,
     describe_missing,
     describe_notice,
     describe_refund,
     describe_trade,
+    find_status,
     format_time,
     format_yuan,
+    name_trade,
     number_notice,
     sum_refunds,
 )
-from payments.sandbox.alipay_seals import AlipayKeys, build_text, is_signed
+from payments.sandbox.alipay_reading import (
+    METHODS,
+    NUMBER,
+    check_common,
+    check_same_order,
+    read_content,
+    read_day,
+    read_expiry,
+    read_fen,
+    read_fields,
+    read_life,
+    read_method,
+    refused,
+)
+from payments.sandbox.alipay_seals import AlipayKeys, build_text
 from payments.sandbox.clock import BEIJING, SECOND_US, now_us, to_datetime, to_us
 from payments.sandbox.fields import BadField, read_notify_url, read_text
 from payments.sandbox.keys import Keyring, make_digits
 from payments.sandbox.ledger import Ledger
 from payments.sandbox.records import Notice, NotPayable, Refund, Trade, find_hindrance
-from payments.sandbox.side import Call, Message, Refused, Reply, Route, Side
+from payments.sandbox.side import Call, Message, Reply, Route, Side, send_to_wallet
+from payments.sandbox.signing import is_signed
 
 _BILL_PATH = "/downloadBillFile.resource"
-_TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
-_NUMBER = r"[0-9A-Za-z_]{1,64}"
-_YUAN = re.compile(r"\d{1,9}(\.\d{1,2})?")
-_LIFE = re.compile(r"(\d{1,5})([mhd])")
-_LIFE_UNITS_US = {"m": 60 * SECOND_US, "h": 3600 * SECOND_US, "d": 24 * 3600 * SECOND_US}
-_LONGEST_LIFE_US = 15 * 24 * 3600 * SECOND_US
-_MOST_FEN = 10**10
-_CODE_LIFE = "2h"
-_BILL_LIFE_US = 30 * SECOND_US
-_CANCELLABLE_US = 24 * 3600 * SECOND_US
-_REFUNDABLE_US = 365 * 24 * 3600 * SECOND_US
-
-
-@dataclass(frozen=True)
-class Method:
-    """One call behind the gateway's only address. `product_codes`: those it takes, where it must have one.
-
-    A page is no call of a server's: faults leave it alone.
-    """
-
-    operation: str
-    handler: str
-    product_codes: tuple[str, ...] = ()
-    is_page: bool = False
-
-
-METHODS = {
-    "alipay.trade.precreate": Method("create", "precreate"),
-    "alipay.trade.page.pay": Method("", "open_page", ("FAST_INSTANT_TRADE_PAY",), is_page=True),
-    # The second spelling is that of a client in wide use.
-    "alipay.trade.wap.pay": Method("", "open_page", ("QUICK_WAP_WAY", "QUICK_WAP_PAY"), is_page=True),
-    # No server is called with it in real life: what comes here is what the wallet on the phone would do with it.
-    "alipay.trade.app.pay": Method("", "open_page", ("QUICK_MSECURITY_PAY",), is_page=True),
-    "alipay.trade.query": Method("query", "query"),
-    "alipay.trade.close": Method("close", "close"),
-    "alipay.trade.cancel": Method("close", "cancel"),
-    "alipay.trade.refund": Method("refund", "refund"),
-    "alipay.trade.fastpay.refund.query": Method("query_refund", "query_refund"),
-    "alipay.data.dataservice.bill.downloadurl.query": Method("statement", "query_bill"),
-}
-
-
-class _Refusal(Refused):
-    """A refusal in Alipay's shape."""
-
-    def __init__(self, sub_code: str, message: str, *, is_sealed: bool = True) -> None:
-        super().__init__(Reply(200, describe_failure(sub_code, message), is_sealed=is_sealed))
-        self._message = message
-
-    @property
-    def reason(self) -> str:
-        """The refusal in words, for people."""
-        return self._message
+_DAY_US = 24 * 3600 * SECOND_US
 
 
 class Alipay(Side):
@@ -114,7 +77,7 @@ class Alipay(Side):
     def __init__(self, keyring: Keyring, ledger: Ledger, refund_delay_s: float) -> None:
         super().__init__(keyring, ledger, refund_delay_s)
         self.keys = AlipayKeys(keyring)
-        self._bills: dict[str, tuple[bytes, int]] = {}  # by token, with the moment until which it is good
+        self._bills = BillShelf()
 
     @property
     def payee(self) -> str:
@@ -127,7 +90,7 @@ class Alipay(Side):
 
     def read_route(self, route: Route, request: Request) -> tuple[str, str]:
         """All calls have one path; `method` says which it is."""
-        method = METHODS.get(_read_method(request))
+        method = METHODS.get(read_method(request))
         return (method.operation, method.handler) if method else (route.operation, route.handler)
 
     # Who is calling ("Sign a request"; "Public error codes")
@@ -136,34 +99,25 @@ class Alipay(Side):
         """Verify the app's signature over all parameters, of query and body together. Raises Refused."""
         if request.path == _BILL_PATH:
             return  # whoever has the address may fetch it
-        fields = _read_fields(request)
-        for name, code in _REQUIRED.items():
-            if not fields.get(name):
-                raise _Refusal(f"isv.missing-{code}", f"{name} is required", is_sealed=False)
-        if fields["app_id"] != self.keys.app_id:
-            raise _Refusal("isv.invalid-app-id", "no such app", is_sealed=False)
-        if fields["method"] not in METHODS:
-            raise _Refusal("isv.invalid-method", "no such method", is_sealed=False)
-        for name, (pattern, code) in _FORMATS.items():
-            if not re.fullmatch(pattern, fields.get(name) or "utf-8"):
-                raise _Refusal(f"isv.invalid-{code}", f"{name} must match {pattern}", is_sealed=False)
+        fields = read_fields(request)
+        check_common(fields, self.keys.app_id)
         signature = fields.pop("sign")
         if not is_signed(self.keys.app_key.public_key(), build_text(fields), signature):
-            raise _Refusal("isv.invalid-signature", "the signature does not fit the request", is_sealed=False)
+            raise refused("isv.invalid-signature", "the signature does not fit the request", is_sealed=False)
 
     def act(self, handler: str, call: Call, **parts: str) -> Reply:
         """Run one handler; a field that breaks its rule is ACQ.INVALID_PARAMETER."""
         try:
             reply: Reply = getattr(self, f"_{handler}")(call)
         except BadField as wrong:
-            raise _Refusal("ACQ.INVALID_PARAMETER", str(wrong)) from wrong
+            raise refused("ACQ.INVALID_PARAMETER", str(wrong)) from wrong
         return reply
 
     # Payments
 
     def _precreate(self, call: Call) -> Reply:
-        order = _read_content(call.request)
-        life = _read_life(order, "qr_code_timeout_express", _CODE_LIFE)
+        order = read_content(call.request)
+        life = read_life(order, "qr_code_timeout_express", "2h")
         trade = self._take_order(call.request, order, until=now_us() + life)
         content = f"https://qr.alipay.com/bax{secrets.token_hex(12)}"
         self.ledger.add_handle(trade, content, min(now_us() + life, trade.expires_at))
@@ -171,26 +125,25 @@ class Alipay(Side):
 
     def _open_page(self, call: Call) -> Reply:
         """A browser, or the app on the phone, comes with the signed order: on to the wallet."""
-        order = _read_content(call.request)
-        codes = METHODS[_read_method(call.request)].product_codes
+        order = read_content(call.request)
+        codes = METHODS[read_method(call.request)].product_codes
         read_text(order, "product_code", longest=64, pattern="|".join(codes))
         trade = self._take_order(call.request, order, until=now_us())
         content = f"https://mclient.alipay.com/cashier/{secrets.token_hex(16)}"
         self.ledger.add_handle(trade, content, trade.expires_at)
-        place = f"/_sandbox/wallet?{urlencode({'content': content})}"
-        return Reply(303, None, content_type="text/html", headers={"Location": place})
+        return send_to_wallet(content)
 
     def _take_order(self, request: Request, order: dict[str, Any], *, until: int) -> Trade:
         """The row of an order, new or known. `until`: the last moment at which its trade can come into being."""
-        number = read_text(order, "out_trade_no", longest=64, pattern=_NUMBER) or ""
+        number = read_text(order, "out_trade_no", longest=64, pattern=NUMBER) or ""
         subject = read_text(order, "subject", longest=256) or ""
-        amount = _read_fen(order, "total_amount")
-        fields = _read_fields(request)
+        amount = read_fen(order, "total_amount")
+        fields = read_fields(request)
         read_notify_url(fields, "notify_url", longest=256, required=False)
-        expires_at = _read_expiry(order, until)
+        expires_at = read_expiry(order, until)
         trade = self.ledger.find_trade(self.name, number)
         if trade is not None:
-            return self._check_same_order(trade, amount, subject)
+            return check_same_order(trade, amount, subject)
         trade = self.ledger.open_trade(
             channel=self.name,
             out_trade_no=number,
@@ -203,39 +156,30 @@ class Alipay(Side):
         )
         return self.ledger.note(trade, return_url=fields.get("return_url", ""), method=fields["method"])
 
-    def _check_same_order(self, trade: Trade, amount: int, subject: str) -> Trade:
-        if trade.status == "PAID":
-            raise _Refusal("ACQ.TRADE_HAS_SUCCESS", "the trade is paid")
-        if trade.status == "CLOSED" or find_hindrance(trade, now_us()):
-            raise _Refusal("ACQ.TRADE_HAS_CLOSE", "the trade is closed; use a new out_trade_no")
-        if (trade.amount, trade.description) != (amount, subject):
-            raise _Refusal("ACQ.CONTEXT_INCONSISTENT", "out_trade_no is taken by a trade with other content")
-        return trade
-
     def _query(self, call: Call) -> Reply:
         trade, trade_no = self._require_trade(call.request)
-        return Reply(200, describe_trade(trade, self._find_status(trade), trade_no))
+        return Reply(200, describe_trade(trade, self.ledger.list_refunds(trade), trade_no))
 
     def _close(self, call: Call) -> Reply:
         trade, trade_no = self._require_trade(call.request)
-        if trade.status == "PAID":
-            raise _Refusal("ACQ.TRADE_STATUS_ERROR", "a paid trade cannot be closed")
-        self.ledger.close_trade(trade)
+        if trade.status == "PAID" or (trade.status == "OPEN" and not self.close(call, trade)):
+            return self.refuse(200, "ACQ.TRADE_STATUS_ERROR", "a paid trade cannot be closed")
         return Reply(200, {**OK, "out_trade_no": trade.out_trade_no, "trade_no": trade_no})
 
     def _cancel(self, call: Call) -> Reply:
         """Whatever the state, nothing is to be paid: an unpaid trade is closed, a paid one is refunded in full."""
-        content = _read_content(call.request)
+        content = read_content(call.request)
         trade = self._find_trade(content)
         said = {**OK, "out_trade_no": content.get("out_trade_no", ""), "retry_flag": "N"}
         if trade is None:
             return Reply(200, {**said, "action": "close"})
-        if now_us() - trade.created_at > _CANCELLABLE_US:
-            raise _Refusal("ACQ.TRADE_CANCEL_TIME_OUT", "the trade is older than 24 hours")
-        said |= {"out_trade_no": trade.out_trade_no} | _name_trade(trade)
-        if trade.status != "PAID":
-            self.ledger.close_trade(trade)  # a code that nobody has scanned dies with it
+        if now_us() - trade.created_at > _DAY_US:
+            raise refused("ACQ.TRADE_CANCEL_TIME_OUT", "the trade is older than 24 hours")
+        said |= {"out_trade_no": trade.out_trade_no} | name_trade(trade)
+        # A code that nobody has scanned dies with it.
+        if trade.status == "CLOSED" or (trade.status == "OPEN" and self.close(call, trade)):
             return Reply(200, {**said, "action": "close"})
+        trade = self.ledger.get_trade(trade.id)
         rest = trade.amount - sum_refunds(self.ledger.list_refunds(trade))
         if rest:
             self._book_refund(trade, {"out_request_no": f"cancel{trade.channel_number}"}, rest)
@@ -245,43 +189,34 @@ class Alipay(Side):
 
     def _refund(self, call: Call) -> Reply:
         trade, _ = self._require_trade(call.request)
-        content = _read_content(call.request)
-        amount = _read_fen(content, "refund_amount")
+        content = read_content(call.request)
+        amount = read_fen(content, "refund_amount")
         read_text(content, "refund_reason", longest=256, required=False)
-        number = read_text(content, "out_request_no", longest=64, pattern=_NUMBER, required=False)
+        number = read_text(content, "out_request_no", longest=64, pattern=NUMBER, required=False)
         if number is None and amount != trade.amount:
             raise BadField("out_request_no", "is required for a part")
         number = number or trade.out_trade_no
         wish = {"out_request_no": number, "refund_reason": content.get("refund_reason")}
         refund = self._find_refund(trade, number)
         if refund is not None and refund.amount != amount:
-            raise _Refusal("ACQ.DISCORDANT_REPEAT_REQUEST", "out_request_no is taken by another amount")
+            raise refused("ACQ.DISCORDANT_REPEAT_REQUEST", "out_request_no is taken by another amount")
         is_new = refund is None and call.refund_end == "SUCCESS"
         if refund is None:
             self._check_refundable(trade, amount)
             if not is_new:  # it does not come about this time; the same request may succeed later
-                return Reply(200, self._describe_delayed(trade))
+                return Reply(200, describe_delayed_refund(trade, self.ledger.list_refunds(trade)))
             refund = self._book_refund(trade, wish, amount)
         return Reply(200, describe_refund(trade, refund, self.ledger.list_refunds(trade), is_new=is_new))
 
-    def _describe_delayed(self, trade: Trade) -> dict[str, Any]:
-        fee = format_yuan(sum_refunds(self.ledger.list_refunds(trade)))
-        return {
-            **OK,
-            **_name_trade(trade),
-            "out_trade_no": trade.out_trade_no,
-            "fund_change": "N",
-            "refund_fee": fee,
-        }
-
     def _check_refundable(self, trade: Trade, amount: int) -> None:
-        status = self._find_status(trade)
+        refunds = self.ledger.list_refunds(trade)
+        status = find_status(trade, refunds)
         if trade.paid_at is None or status == "TRADE_CLOSED":
-            raise _Refusal("ACQ.TRADE_STATUS_ERROR", "nothing of this trade can go back")
+            raise refused("ACQ.TRADE_STATUS_ERROR", "nothing of this trade can go back")
         if status == "TRADE_FINISHED":
-            raise _Refusal("ACQ.TRADE_HAS_FINISHED", "the trade is finished")
-        if sum_refunds(self.ledger.list_refunds(trade)) + amount > trade.amount:
-            raise _Refusal("ACQ.REFUND_AMT_NOT_EQUAL_TOTAL", "the refunds would exceed what was paid")
+            raise refused("ACQ.TRADE_HAS_FINISHED", "the trade is finished")
+        if sum_refunds(refunds) + amount > trade.amount:
+            raise refused("ACQ.REFUND_AMT_NOT_EQUAL_TOTAL", "the refunds would exceed what was paid")
 
     def _book_refund(self, trade: Trade, wish: dict[str, Any], amount: int) -> Refund:
         """Give money back at once: Alipay's refunds do not wait."""
@@ -306,7 +241,7 @@ class Alipay(Side):
         return self._book_refund(trade, {"out_request_no": make_digits(28)}, amount)
 
     def _query_refund(self, call: Call) -> Reply:
-        content = _read_content(call.request)
+        content = read_content(call.request)
         number = read_text(content, "out_request_no", longest=64) or ""
         trade, _ = self._require_trade(call.request)
         refund = self._find_refund(trade, number)
@@ -320,34 +255,23 @@ class Alipay(Side):
     # Bills
 
     def _query_bill(self, call: Call) -> Reply:
-        content = _read_content(call.request)
+        content = read_content(call.request)
         kind = read_text(content, "bill_type", longest=16, pattern="trade|signcustomer")
-        text = read_text(content, "bill_date", longest=10, pattern=r"\d{4}-\d\d(-\d\d)?") or ""
-        day = _read_day(text)
-        lines = []
+        day, lines = read_day(content), []
         if kind == "trade" and day is not None:
             start = to_us(datetime.combine(day, datetime.min.time(), BEIJING))
-            lines = self.list_booked(call, start, start + _LIFE_UNITS_US["d"])
+            lines = self.list_booked(call, start, start + _DAY_US)
         if day is None or not lines:
-            raise _Refusal("isp.bill_not_exist", "there is no such bill")
-        return Reply(200, {**OK, "bill_download_url": self._keep_bill(call.request, day, lines)})
-
-    def _keep_bill(self, request: Request, day: date, lines: list[Any]) -> str:
-        now, token = now_us(), secrets.token_hex(16)
-        for old in [key for key, (_, until) in list(self._bills.items()) if until < now]:
-            self._bills.pop(old, None)
-        self._bills[token] = write_bill(f"{self.keys.seller_id}0156", day, lines), now + _BILL_LIFE_US
-        query = {
-            "bizType": "trade",
-            "userId": self.keys.seller_id,
-            "bizDates": f"{day:%Y%m%d}",
-            "token": token,
-        }
-        return f"{request.host_url.rstrip('/')}{_BILL_PATH}?{urlencode(query)}"
+            raise refused("isp.bill_not_exist", "there is no such bill")
+        seller_id = self.keys.seller_id
+        token = self._bills.put(write_bill(f"{seller_id}0156", day, lines))
+        query = {"bizType": "trade", "userId": seller_id, "bizDates": f"{day:%Y%m%d}", "token": token}
+        url = f"{call.request.host_url.rstrip('/')}{_BILL_PATH}?{urlencode(query)}"
+        return Reply(200, {**OK, "bill_download_url": url})
 
     def _download_bill(self, call: Call) -> Reply:
-        content, until = self._bills.get(call.request.args.get("token", ""), (b"", 0))
-        if now_us() >= until:
+        content = self._bills.get(call.request.args.get("token", ""))
+        if content is None:
             return Reply(404, b"this address is not good any more", content_type="text/plain")
         return Reply(200, content, content_type="application/zip")
 
@@ -388,17 +312,15 @@ class Alipay(Side):
             "timestamp": format_time(now_us()),
             "total_amount": format_yuan(trade.amount),
             "version": "1.0",
-            **_name_trade(trade),
+            **name_trade(trade),
         }
         return f"{url}{'&' if '?' in url else '?'}{urlencode(self.keys.seal_form(fields))}"
 
     def _begin_trade(self, trade: Trade) -> Trade:
         now = now_us()
         facts = {"trade_no": self.make_channel_number(), "scanned_at": now}
-        if "time_expire" not in trade.request and "timeout_express" in trade.request:
-            facts["expires_at"] = now + _read_life(
-                trade.request, "timeout_express", "15d"
-            )  # it runs from the scan
+        if "time_expire" not in trade.request and "timeout_express" in trade.request:  # it runs from the scan
+            facts["expires_at"] = now + read_life(trade.request, "timeout_express", "15d")
         return self.ledger.note(trade, **facts)
 
     def _close_overdue(self, trade: Trade) -> Trade:
@@ -444,7 +366,7 @@ class Alipay(Side):
         if reply.content_type or not isinstance(document, dict):
             body = document if isinstance(document, bytes) else b""
             return Response(body, reply.status, reply.headers, content_type=reply.content_type or "text/html")
-        name = _read_method(request)
+        name = read_method(request)
         if name in METHODS and METHODS[name].is_page:
             page = f"<h1>Alipay</h1><p>{escape(str(document.get('sub_code')))}: {escape(str(document.get('sub_msg')))}</p>"
             return Response(page, reply.status, content_type="text/html; charset=utf-8")
@@ -485,136 +407,18 @@ class Alipay(Side):
         return paid or self.ledger.find_noted(self.name, "trade_no", theirs)
 
     def _require_trade(self, request: Request) -> tuple[Trade, str]:
-        trade = self._find_trade(_read_content(request))
-        named = _name_trade(trade) if trade else {}
+        trade = self._find_trade(read_content(request))
+        named = name_trade(trade) if trade else {}
         if trade is None or not named:
-            raise _Refusal("ACQ.TRADE_NOT_EXIST", "交易不存在")
+            raise refused("ACQ.TRADE_NOT_EXIST", "交易不存在")
         return self._close_overdue(trade), named["trade_no"]
-
-    def _find_status(self, trade: Trade) -> str:
-        if trade.paid_at is None:
-            return "WAIT_BUYER_PAY" if trade.status == "OPEN" else "TRADE_CLOSED"
-        if sum_refunds(self.ledger.list_refunds(trade)) == trade.amount:
-            return "TRADE_CLOSED"
-        return "TRADE_FINISHED" if now_us() - trade.paid_at > _REFUNDABLE_US else "TRADE_SUCCESS"
-
-
-# In the order in which the gateway misses them.
-_REQUIRED = {
-    "method": "method",
-    "app_id": "app-id",
-    "sign_type": "signature-type",
-    "sign": "signature",
-    "timestamp": "timestamp",
-    "version": "version",
-}
-# How far a timestamp may be off is not documented, and a client in wide use sends its own zone's time.
-_FORMATS = {
-    "sign_type": ("RSA2", "signature-type"),
-    "charset": ("(?i:utf-8)", "charset"),
-    "timestamp": (_TIME, "timestamp"),
-    "version": (r"1\.0", "version"),
-}
-
-
-def _read_fields(request: Request) -> dict[str, str]:
-    """The parameters of query and body together, each once. Raises Refused."""
-    pairs = [*request.args.items(multi=True), *request.form.items(multi=True)]
-    if len(dict(pairs)) != len(pairs):
-        raise _Refusal("isv.invalid-parameter", "a parameter is there twice", is_sealed=False)
-    return dict(pairs)
-
-
-def _read_method(request: Request) -> str:
-    return request.args.get("method") or request.form.get("method") or ""
-
-
-def _read_content(request: Request) -> dict[str, Any]:
-    """`biz_content`, with numbers as they were written. Raises BadField."""
-    text = _read_fields(request).get("biz_content", "")
-    try:
-        content = json.loads(
-            text, parse_float=Decimal, parse_constant=_refuse_constant, object_pairs_hook=_once
-        )
-    except (ValueError, RecursionError) as error:
-        raise BadField("biz_content", "must be JSON") from error
-    if not isinstance(content, dict):
-        raise BadField("biz_content", "must be an object")
-    return content
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(pairs)) != len(pairs):
-        raise ValueError("a name stands twice")
-    return dict(pairs)
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
-
-
-def _read_fen(content: dict[str, Any], field: str) -> int:
-    """Yuan with at most two places, as a string or, as some clients write them, as a number."""
-    value = content.get(field)
-    if type(value) in (int, Decimal):
-        value = str(value)
-    if not isinstance(value, str) or not _YUAN.fullmatch(value):
-        raise BadField(field, "must be yuan with at most two places")
-    fen = int(Decimal(value) * 100)
-    if not 1 <= fen <= _MOST_FEN:
-        raise BadField(field, "must be from 0.01 to 100000000")
-    return fen
-
-
-def _read_life(content: dict[str, Any], field: str, usual: str) -> int:
-    """How long something lives, in microseconds."""
-    text = read_text(content, field, longest=6, required=False) or usual
-    if text == "1c":
-        tomorrow = to_datetime(now_us(), BEIJING).date() + timedelta(days=1)
-        return to_us(datetime.combine(tomorrow, datetime.min.time(), BEIJING)) - now_us()
-    found = _LIFE.fullmatch(text)
-    life = int(found[1]) * _LIFE_UNITS_US[found[2]] if found else 0
-    if not _LIFE_UNITS_US["m"] <= life <= _LONGEST_LIFE_US:
-        raise BadField(field, "must be from 1m to 15d, or 1c")
-    return life
-
-
-def _read_expiry(order: dict[str, Any], until: int) -> int:
-    """The very last moment at which an order can be paid whose trade begins at `until` or earlier."""
-    text = read_text(order, "time_expire", longest=19, pattern=_TIME, required=False)
-    if text is None:
-        return until + _read_life(order, "timeout_express", "15d")
-    try:
-        expires_at = to_us(datetime.fromisoformat(text).replace(tzinfo=BEIJING))
-    except ValueError as error:
-        raise BadField("time_expire", "is not a moment that exists") from error
-    if expires_at <= now_us():
-        raise BadField("time_expire", "is over")
-    return expires_at
-
-
-def _read_day(text: str) -> date | None:
-    """A day until today; None for what has no bill here: a month, or a day to come."""
-    if len(text) != 10:
-        return None
-    try:
-        day = date.fromisoformat(text)
-    except ValueError as error:
-        raise BadField("bill_date", "is not a day that exists") from error
-    return day if day <= to_datetime(now_us(), BEIJING).date() else None
-
-
-def _name_trade(trade: Trade) -> dict[str, str]:
-    """Its trade_no, when it has one: since the scan, or since money came a second time."""
-    number = trade.channel_number or trade.notes.get("trade_no")
-    return {"trade_no": str(number)} if number else {}
 
 
 def _complete(document: dict[str, Any], method: str, request: Request) -> dict[str, Any]:
     """What some calls say besides an error, and one says in a spelling of its own."""
     sub_code = document.get("sub_code")
     if method == "alipay.trade.query" and sub_code == "ACQ.TRADE_NOT_EXIST":
-        number = _read_content(request).get("out_trade_no")
+        number = read_content(request).get("out_trade_no")
         return document | describe_missing(number if isinstance(number, str) else "")
     if method == "alipay.trade.cancel" and sub_code == "ACQ.SYSTEM_ERROR":
         return document | {"sub_code": "AQC.SYSTEM_ERROR", "retry_flag": "Y"}

@@ -1,17 +1,18 @@
 """Alipay's trade bill: a day's payments and refunds as GBK text, in a ZIP whose names are GBK too.
 
-Pure functions of the ledger's rows. Source: Alipay open platform documentation, bill download, and published samples.
-Amounts are yuan, those of refunds below zero; numbers end with a tab.
+Pure functions of the ledger's rows, and the shelf where a bill waits to be fetched. Source: Alipay open platform
+documentation, bill download, and published samples. Amounts are yuan, those of refunds below zero; numbers end with a tab.
 """
 
 import csv
 import io
+import secrets
 import zipfile
 from collections.abc import Sequence
 from datetime import date, timedelta
 
 from payments.sandbox.alipay_documents import format_time, format_yuan
-from payments.sandbox.clock import now_us
+from payments.sandbox.clock import SECOND_US, now_us
 from payments.sandbox.records import Booking
 
 _COLUMNS = (
@@ -20,6 +21,27 @@ _COLUMNS = (
     "商家红包消费金额（元）,卡消费金额（元）,退款批次号/请求号,服务费（元）,分润（元）,备注"
 )
 _FEE_PER_MILLE = 6
+_BILL_LIFE_US = 30 * SECOND_US
+
+
+class BillShelf:
+    """Bills made on demand, each behind a token that is good for half a minute."""
+
+    def __init__(self) -> None:
+        self._bills: dict[str, tuple[bytes, int]] = {}  # by token, with the moment until which it is good
+
+    def put(self, content: bytes) -> str:
+        """Keep a bill; returns its token."""
+        now, token = now_us(), secrets.token_hex(16)
+        for old in [key for key, (_, until) in list(self._bills.items()) if until < now]:
+            self._bills.pop(old, None)
+        self._bills[token] = content, now + _BILL_LIFE_US
+        return token
+
+    def get(self, token: str) -> bytes | None:
+        """The bill, while its token is good."""
+        content, until = self._bills.get(token, (b"", 0))
+        return content if now_us() < until else None
 
 
 class _GbkName(zipfile.ZipInfo):

@@ -1,13 +1,13 @@
 """What Alipay says about a trade or a refund: the content of its answers and notifications, not yet sealed.
 
-Pure functions of the ledger's rows. Source: Alipay open platform documentation, the pages of each call and of the
+Functions of the ledger's rows and the clock. Source: Alipay open platform documentation, the pages of each call and of the
 asynchronous notifications. Times are Beijing's without an offset, amounts yuan with two places.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-from payments.sandbox.clock import BEIJING, to_datetime
+from payments.sandbox.clock import BEIJING, SECOND_US, now_us, to_datetime
 from payments.sandbox.records import Notice, Refund, Trade
 
 OK = {"code": "10000", "msg": "Success"}
@@ -18,6 +18,7 @@ MESSAGES = {
     "40002": "Invalid Arguments",
     "40004": "Business Failed",
 }
+_REFUNDABLE_US = 365 * 24 * 3600 * SECOND_US
 _NOTHING = dict.fromkeys(("buyer_pay_amount", "invoice_amount", "point_amount", "receipt_amount"), "0.00")
 
 
@@ -36,7 +37,16 @@ def describe_missing(out_trade_no: str) -> dict[str, Any]:
     return {**_NOTHING, "out_trade_no": out_trade_no}
 
 
-def describe_trade(trade: Trade, status: str, trade_no: str) -> dict[str, Any]:
+def find_status(trade: Trade, refunds: Sequence[Refund]) -> str:
+    """A trade_status. After a year a paid trade is finished: no refund is possible any more."""
+    if trade.paid_at is None:
+        return "WAIT_BUYER_PAY" if trade.status == "OPEN" else "TRADE_CLOSED"
+    if sum_refunds(refunds) == trade.amount:
+        return "TRADE_CLOSED"
+    return "TRADE_FINISHED" if now_us() - trade.paid_at > _REFUNDABLE_US else "TRADE_SUCCESS"
+
+
+def describe_trade(trade: Trade, refunds: Sequence[Refund], trade_no: str) -> dict[str, Any]:
     """The query's answer; of money there is nothing to tell before it came."""
     paid = format_yuan(trade.amount)
     amounts = _NOTHING if trade.paid_at is None else {**dict.fromkeys(_NOTHING, paid), "point_amount": "0.00"}
@@ -49,7 +59,7 @@ def describe_trade(trade: Trade, status: str, trade_no: str) -> dict[str, Any]:
         "out_trade_no": trade.out_trade_no,
         "total_amount": paid,
         "trade_no": trade_no,
-        "trade_status": status,
+        "trade_status": find_status(trade, refunds),
     }
 
 
@@ -67,6 +77,16 @@ def describe_refund(
         "send_back_fee": "0.00",
         "trade_no": trade.channel_number,
     }
+
+
+def describe_delayed_refund(trade: Trade, refunds: Sequence[Refund]) -> dict[str, Any]:
+    """The answer to a refund that does not come about this time."""
+    told = {
+        "out_trade_no": trade.out_trade_no,
+        "fund_change": "N",
+        "refund_fee": format_yuan(sum_refunds(refunds)),
+    }
+    return {**OK, **name_trade(trade), **told}
 
 
 def describe_known_refund(trade: Trade, refund: Refund) -> dict[str, Any]:
@@ -145,6 +165,12 @@ def bend_document(document: dict[str, Any], lie: dict[str, Any]) -> dict[str, An
     }
     told = {word: format_yuan(value) if word == "amount" else value for word, value in lie.items()}
     return document | {names[word]: value for word, value in told.items()}
+
+
+def name_trade(trade: Trade) -> dict[str, str]:
+    """Its trade_no, when it has one: since the scan, or since money came a second time."""
+    number = trade.channel_number or trade.notes.get("trade_no")
+    return {"trade_no": str(number)} if number else {}
 
 
 def sum_refunds(refunds: Sequence[Refund]) -> int:

@@ -4,22 +4,16 @@ Pure functions over text, with the throwaway identities of the sandbox's merchan
 open platform documentation, the pages on signing requests and on verifying answers and asynchronous notifications.
 """
 
-import base64
 import json
 from collections.abc import Mapping
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-
 from payments.sandbox.keys import Keyring, make_digits
+from payments.sandbox.signing import sign
 
 # Marks of the sandbox's identities: Alipay's own sandbox has apps of this prefix, production has not.
 APP_ID_PREFIX = "9021"
 SELLER_ID_PREFIX = "20887210"
-
-_PKCS1_SHA256 = (padding.PKCS1v15(), hashes.SHA256())
 
 
 class AlipayKeys:
@@ -46,7 +40,7 @@ class AlipayKeys:
     def seal_answer(self, wrapper: str, document: dict[str, Any], *, is_forged: bool = False) -> bytes:
         """An answer with its signature, which stands last and covers the inner text as it is sent."""
         inner = write_json(document)
-        signature = sign(self.stranger_key if is_forged else self.alipay_key, inner)
+        signature = sign(self.stranger_key if is_forged else self.alipay_key, inner.encode())
         return f'{{"{wrapper}":{inner},"sign":"{signature}"}}'.encode()
 
     def seal_form(self, fields: Mapping[str, str], *, is_forged: bool = False) -> dict[str, str]:
@@ -55,23 +49,9 @@ class AlipayKeys:
         return {**fields, "sign_type": "RSA2", "sign": sign(key, build_text(fields))}
 
 
-def build_text(fields: Mapping[str, str]) -> str:
+def build_text(fields: Mapping[str, str]) -> bytes:
     """What is signed: `name=value` by name with `&` between, values raw, without those that are empty."""
-    return "&".join(f"{name}={value}" for name, value in sorted(fields.items()) if value != "")
-
-
-def sign(key: rsa.RSAPrivateKey, text: str) -> str:
-    """RSA PKCS#1 v1.5 with SHA-256 over UTF-8, in Base64."""
-    return base64.b64encode(key.sign(text.encode(), *_PKCS1_SHA256)).decode()
-
-
-def is_signed(key: rsa.RSAPublicKey, text: str, signature: str) -> bool:
-    """Whether a Base64 signature over the text is this key's."""
-    try:
-        key.verify(base64.b64decode(signature, validate=True), text.encode(), *_PKCS1_SHA256)
-    except (InvalidSignature, ValueError):
-        return False
-    return True
+    return "&".join(f"{name}={value}" for name, value in sorted(fields.items()) if value != "").encode()
 
 
 def write_json(document: dict[str, Any]) -> str:

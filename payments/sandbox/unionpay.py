@@ -6,19 +6,18 @@ url-encoded, a fresh trade may be invisible to the first query, nothing can be c
 """
 
 import re
-from datetime import date
 from html import escape
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from werkzeug import Request, Response
 
 from payments.sandbox.clock import SECOND_US, now_us
-from payments.sandbox.fields import BadField, read_notify_url, read_text
+from payments.sandbox.fields import BadField, read_text
 from payments.sandbox.keys import Keyring, make_digits
 from payments.sandbox.ledger import Ledger
 from payments.sandbox.records import Booking, Notice, Refund, Trade
-from payments.sandbox.side import Call, Message, Refused, Reply, Route, Side
+from payments.sandbox.side import Call, Message, Refused, Reply, Route, Side, send_to_wallet
 from payments.sandbox.unionpay_documents import (
     REFUND_CODES,
     bend_document,
@@ -26,10 +25,21 @@ from payments.sandbox.unionpay_documents import (
     describe_trade,
     find_clearing_day,
     find_clearing_window,
-    read_time,
     say,
     write_answer,
     write_time,
+)
+from payments.sandbox.unionpay_reading import (
+    FORM,
+    ORDER_ID,
+    TEXT,
+    read_form,
+    read_moment,
+    read_order,
+    read_question,
+    read_refund,
+    read_settle_date,
+    refused,
 )
 from payments.sandbox.unionpay_seals import RSA_METHOD, VERSION, UnionPayKeys
 from payments.sandbox.unionpay_statement import pack_book
@@ -39,19 +49,7 @@ APP, QUERY = "/gateway/api/appTransReq.do", "/gateway/api/queryTrans.do"
 # The real one has a host of its own for files and takes them at /, which is no path of one channel here.
 FILES = "/gateway/api/fileTransReq.do"
 
-_FORM = "application/x-www-form-urlencoded"
-_ORDER_ID = r"[0-9A-Za-z]{8,32}"
-_AMOUNT = r"[1-9][0-9]{0,11}"
-_TEXT = r"[^&={}\[\]\"']+"
-_NOT_OF_A_QUESTION = ("txnAmt", "currencyCode", "backUrl", "frontUrl", "payTimeout", "channelType")
-# txnType, txnSubType, bizType of each product.
-_PRODUCTS = {"qr": ("01", "07", "000000"), "front": ("01", "01", "000201"), "app": ("01", "01", "000201")}
 _BACK_CALLS = {"01": ("create", "qr"), "04": ("refund", "refund"), "31": ("refund", "undo")}
-
-# "Far-off values are refused": how far is not documented.
-_CLOCK_US = 3600 * SECOND_US
-_FORM_WAITS_US = 2 * 3600 * SECOND_US  # a page lies in the browser for a while before it is sent
-_LIFE_US = 2 * 3600 * SECOND_US  # without payTimeout
 _HIDDEN_US = SECOND_US
 _REFUNDABLE_US = 330 * 24 * 3600 * SECOND_US
 
@@ -100,38 +98,37 @@ class UnionPay(Side):
     def authenticate(self, request: Request) -> None:
         """Verify the merchant's signature over the parameters. Raises Refused: 10, 31 or, not signed by us, 11."""
         try:
-            self._check_caller(_read_form(request))
-        except Refused as refused:
-            raise Refused(_show_page(refused) if request.path == FRONT else refused.reply) from refused
+            self._check_caller(read_form(request))
+        except Refused as error:
+            raise Refused(_show_page(error) if request.path == FRONT else error.reply) from error
 
     def _check_caller(self, params: dict[str, str]) -> None:
         if params.get("version") != VERSION or params.get("signMethod") != RSA_METHOD:
-            _refuse("10", f"version must be {VERSION} and signMethod {RSA_METHOD}")
+            raise refused("10", f"version must be {VERSION} and signMethod {RSA_METHOD}")
         if params.get("merId") != self.keys.mer_id:
-            _refuse("31", "this merchant is unknown")
+            raise refused("31", "this merchant is unknown")
         if not self.keys.is_from_merchant(params):
-            # A caller who did not sign gets no signature either.
-            raise Refused(Reply(200, {"respCode": "11", "respMsg": say("11")}, is_sealed=False))
+            raise refused("11", is_sealed=False)  # a caller who did not sign gets no signature either
 
     def act(self, handler: str, call: Call, **parts: str) -> Reply:
         """Run one handler; a parameter that is missing becomes 13, one that breaks its rule 10."""
         try:
             return self._act(handler, call)
-        except Refused as refused:
-            raise Refused(_show_page(refused) if handler == "front" else refused.reply) from refused
+        except Refused as error:
+            raise Refused(_show_page(error) if handler == "front" else error.reply) from error
 
     def _act(self, handler: str, call: Call) -> Reply:
-        params = _read_form(call.request)
+        params = read_form(call.request)
         try:
             read_text(params, "encoding", longest=20, pattern="UTF-8")
             read_text(params, "accessType", longest=1, pattern="0")
             reply: Reply = getattr(self, f"_{handler}")(call, params)
         except BadField as wrong:
-            _refuse("13" if wrong.problem == "is required" else "10", str(wrong), wrong)
+            raise refused("13" if wrong.problem == "is required" else "10", str(wrong)) from wrong
         return reply
 
     def _unknown(self, call: Call, params: dict[str, str]) -> Reply:
-        _refuse("32", "this txnType is not taken here")
+        raise refused("32", "this txnType is not taken here")
 
     # Payments
 
@@ -156,11 +153,10 @@ class UnionPay(Side):
             trade = self._open(params, "front")
         content = f"https://cashier.95516.com/b2c/{make_digits(24)}"
         self.ledger.add_handle(trade, content, trade.expires_at)
-        place = f"/_sandbox/wallet?{urlencode({'content': content})}"
-        return Reply(303, None, headers={"Location": place})
+        return send_to_wallet(content)
 
     def _open(self, params: dict[str, str], product: str) -> Trade:
-        expires_at = _read_order(params, product)
+        expires_at = read_order(params, product)
         self._check_unused(params["orderId"])
         return self.ledger.open_trade(
             channel=self.name,
@@ -176,23 +172,20 @@ class UnionPay(Side):
     def _check_unused(self, order_id: str) -> None:
         # Under another txnTime it would be another trade, but a number is good for one on one day only.
         if self.ledger.find_trade(self.name, order_id) or self.ledger.find_refund(self.name, order_id):
-            _refuse("12", "this orderId is taken")
+            raise refused("12", "this orderId is taken")
 
     def _query(self, call: Call, params: dict[str, str]) -> Reply:
         """Of a payment or a refund, by orderId and txnTime of it. `respCode` is the query's, `origRespCode` the trade's."""
-        _check_product(params, ("00", "00", None))
-        _check_absent(params, *_NOT_OF_A_QUESTION)
-        order_id = read_text(params, "orderId", longest=32, pattern=_ORDER_ID) or ""
-        _read_moment(params, "txnTime")
+        order_id = read_question(params)
         refund = self.ledger.find_refund(self.name, order_id)
         trade = (
             self.ledger.get_trade(refund.trade_id) if refund else self.ledger.find_trade(self.name, order_id)
         )
         subject = refund or trade
         if trade is None or subject is None or subject.request["txnTime"] != params["txnTime"]:
-            _refuse("34", "no such trade")
+            raise refused("34", "no such trade")
         if subject.request["bizType"] != params["bizType"]:
-            _refuse("34", "no such trade of this product")
+            raise refused("34", "no such trade of this product")
         if subject.status in ("OPEN", "PROCESSING") and self._is_hidden(trade, order_id, subject.created_at):
             return Reply(200, {"respCode": "34", "respMsg": say("34")})
         code = REFUND_CODES[refund.status] if refund else _find_trade_code(trade)
@@ -209,50 +202,43 @@ class UnionPay(Side):
     # Refunds
 
     def _refund(self, call: Call, params: dict[str, str]) -> Reply:
-        trade = self._find_original(params, ("04", "00", None))
+        trade = self._find_original(params, "04")
         given_back = self._list_given_back(trade)
         if sum(given_back) >= trade.amount:
-            _refuse("45", "nothing is left to give back")
+            raise refused("45", "nothing is left to give back")
         if sum(given_back) + int(params["txnAmt"]) > trade.amount:
-            _refuse("36", "the refunds would exceed what was paid")
+            raise refused("36", "the refunds would exceed what was paid")
         return self._accept(trade, params, call.refund_end)
 
     def _undo(self, call: Call, params: dict[str, str]) -> Reply:
-        trade = self._find_original(params, ("31", "00", None))
+        trade = self._find_original(params, "31")
         if self._list_given_back(trade):
-            _refuse("45", "it has been given back already")
+            raise refused("45", "it has been given back already")
         if int(params["txnAmt"]) != trade.amount:
-            _refuse("36", "an undo is of the whole amount")
+            raise refused("36", "an undo is of the whole amount")
         if find_clearing_day(trade.paid_at or 0) != find_clearing_day(now_us()):
-            _refuse("39", "an undo is for the same clearing day")
+            raise refused("39", "an undo is for the same clearing day")
         return self._accept(trade, params, call.refund_end)
 
-    def _find_original(self, params: dict[str, str], product: tuple[str, str, None]) -> Trade:
+    def _find_original(self, params: dict[str, str], txn_type: str) -> Trade:
         """The paid trade that a refund or an undo names, once its parameters are right."""
-        _check_product(params, product)
-        read_text(params, "orderId", longest=32, pattern=_ORDER_ID)
-        read_text(params, "channelType", longest=2, pattern="0[78]")
-        read_text(params, "txnAmt", longest=12, pattern=_AMOUNT)
-        read_text(params, "currencyCode", longest=3, pattern="156", required=False)
-        read_text(params, "reqReserved", longest=1024, pattern=_TEXT, required=False)
-        read_notify_url(params, "backUrl", longest=256)
-        _check_now(_read_moment(params, "txnTime"), _CLOCK_US)
+        read_refund(params, txn_type)
         self._check_unused(params["orderId"])
         trade = self._find_named(params)
         if trade is None or trade.paid_at is None:
-            _refuse("35", "no such paid trade")
+            raise refused("35", "no such paid trade")
         if trade.request["bizType"] != params["bizType"]:
-            _refuse("36", "bizType is not the original's")
+            raise refused("36", "bizType is not the original's")
         if now_us() - trade.paid_at > _REFUNDABLE_US:
-            _refuse("39", "the payment is too old")
+            raise refused("39", "the payment is too old")
         return trade
 
     def _find_named(self, params: dict[str, str]) -> Trade | None:
         if "origQryId" in params:
             return self.ledger.find_paid_trade(self.name, params["origQryId"])
-        order_id = read_text(params, "origOrderId", longest=32, pattern=_ORDER_ID) or ""
+        order_id = read_text(params, "origOrderId", longest=32, pattern=ORDER_ID) or ""
         trade = self.ledger.find_trade(self.name, order_id)
-        _read_moment(params, "origTxnTime")
+        read_moment(params, "origTxnTime")
         return trade if trade and trade.request["txnTime"] == params["origTxnTime"] else None
 
     def _list_given_back(self, trade: Trade) -> list[int]:
@@ -277,7 +263,7 @@ class UnionPay(Side):
     def refund_in_console(self, trade: Trade, amount: int) -> Refund:
         """As the merchant's console does it: under a number of its own, and nobody is notified. Raises Refused."""
         if trade.paid_at is None or sum(self._list_given_back(trade)) + amount > trade.amount:
-            _refuse("36", "more than is left of what was paid")
+            raise refused("36", "more than is left of what was paid")
         wish = {
             "txnType": "04",
             "bizType": trade.request["bizType"],
@@ -291,16 +277,12 @@ class UnionPay(Side):
 
     def _file(self, call: Call, params: dict[str, str]) -> Reply:
         """The book of a clearing day. The real one comes the next morning; here it stands as soon as it has a line."""
-        _check_product(params, ("76", "01", "000000"))
-        _check_absent(params, "orderId", *_NOT_OF_A_QUESTION)
-        read_text(params, "fileType", longest=2, pattern="00")
-        _check_now(_read_moment(params, "txnTime"), _CLOCK_US)
-        day = _read_settle_date(read_text(params, "settleDate", longest=4, pattern=r"[0-9]{4}") or "")
+        day = read_settle_date(params)
         lines = [
             line for line in self.list_booked(call, *find_clearing_window(day)) if not self._is_undone(line)
         ]
         if not lines:
-            _refuse("98", "no trade stands in this clearing day")
+            raise refused("98", "no trade stands in this clearing day")
         return _done(
             {
                 "settleDate": params["settleDate"],
@@ -331,7 +313,7 @@ class UnionPay(Side):
         is_forged: bool = False,
     ) -> Message:
         """A url-encoded form, unlike an answer."""
-        headers = {"Content-Type": f"{_FORM};charset=UTF-8", "User-Agent": "Mozilla/4.0"}
+        headers = {"Content-Type": f"{FORM};charset=UTF-8", "User-Agent": "Mozilla/4.0"}
         if isinstance(document, bytes):
             return Message(notice.url, headers, document)
         params = self.keys.seal(self._wrap(document), is_forged=is_forged)
@@ -386,88 +368,11 @@ class UnionPay(Side):
         return str(trade.request.get("frontUrl", ""))
 
 
-# Reading a request
-
-
-def _read_form(request: Request) -> dict[str, str]:
-    """The parameters that are not empty. Raises Refused."""
-    if request.mimetype != _FORM:
-        _refuse("10", f"Content-Type must be {_FORM}")
-    try:
-        pairs = parse_qsl(
-            request.get_data().decode(), keep_blank_values=True, strict_parsing=True, errors="strict"
-        )
-    except ValueError as error:
-        _refuse("10", "the body is not a form in UTF-8", error)
-    if len({name for name, _ in pairs}) != len(pairs):
-        _refuse("10", "a parameter stands twice")
-    return {name: value for name, value in pairs if value != ""}
-
-
-def _read_order(params: dict[str, str], product: str) -> int:
-    """Check the parameters of a payment; returns when it can be paid no more, in microseconds."""
-    _check_product(params, _PRODUCTS[product])
-    read_text(params, "orderId", longest=32, pattern=_ORDER_ID)
-    read_text(params, "channelType", longest=2, pattern="0[78]")
-    read_text(params, "txnAmt", longest=12, pattern=_AMOUNT)
-    read_text(params, "currencyCode", longest=3, pattern="156")
-    read_text(params, "orderDesc", longest=32, pattern=_TEXT, required=False)
-    read_text(params, "reqReserved", longest=1024, pattern=_TEXT, required=False)
-    read_notify_url(params, "backUrl", longest=256)
-    if product == "front":
-        read_text(params, "frontUrl", longest=256, pattern=r"https?://\S+")
-    started_at = _read_moment(params, "txnTime")
-    _check_now(started_at, _FORM_WAITS_US if product == "front" else _CLOCK_US)
-    expires_at = _read_moment(params, "payTimeout") if "payTimeout" in params else started_at + _LIFE_US
-    if expires_at <= now_us():
-        _refuse("39", "payTimeout is over")
-    return expires_at
-
-
-def _check_product(params: dict[str, str], product: tuple[str, str, str | None]) -> None:
-    for name, expected in zip(("txnType", "txnSubType", "bizType"), product, strict=True):
-        value = read_text(params, name, longest=6, pattern=r"[0-9]{2,6}")
-        if expected not in (None, value):
-            _refuse("10", f"{name} must be {expected} here")
-
-
-def _check_absent(params: dict[str, str], *names: str) -> None:
-    for name in names:
-        if name in params:
-            raise BadField(name, "does not belong here")
-
-
-def _check_now(moment_us: int, window_us: int) -> None:
-    if abs(now_us() - moment_us) > window_us:
-        raise BadField("txnTime", "is too far from now")
-
-
-def _read_moment(params: dict[str, str], name: str) -> int:
-    text = read_text(params, name, longest=14) or ""
-    try:
-        return read_time(text)
-    except ValueError as error:
-        raise BadField(name, "must be YYYYMMDDhhmmss") from error
-
-
-def _read_settle_date(text: str) -> date:
-    """The latest day of this month and day that is not after the present clearing day."""
-    today = find_clearing_day(now_us())
-    for year in range(today.year, today.year - 9, -1):
-        try:
-            day = date(year, int(text[:2]), int(text[2:]))
-        except ValueError:
-            continue
-        if day <= today:
-            return day
-    raise BadField("settleDate", "must be MMDD")
-
-
 # Answering
 
 
 def _find_trade_code(trade: Trade) -> str:
-    """Unpaid stays "taken, not decided", also after payTimeout: nobody has decided it."""
+    """Unpaid stays "taken, not decided", also after payTimeout, as the real code then is documented nowhere."""
     if trade.status == "PAID":
         return "00"
     return "05" if trade.declined_at is None else "64"
@@ -481,21 +386,16 @@ def _echo(request: Request) -> dict[str, str]:
     """What an answer says again; not what would be read as other parameters there."""
     asked = dict(parse_qsl(request.get_data().decode(errors="replace")))
     told = ("txnType", "txnSubType", "bizType", "orderId", "txnTime", "reqReserved")
-    return {name: asked[name] for name in told if re.fullmatch(_TEXT, asked.get(name, ""))}
+    return {name: asked[name] for name in told if re.fullmatch(TEXT, asked.get(name, ""))}
 
 
 def _drop_signature(params: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in params.items() if name not in ("signature", "certId")}
 
 
-def _show_page(refused: Refused) -> Reply:
+def _show_page(error: Refused) -> Reply:
     """The same refusal for the eyes of a shopper."""
-    document = refused.reply.document
+    document = error.reply.document
     words = str(document["respMsg"]) if isinstance(document, dict) else "refused"
     page = f"<!doctype html><meta charset=utf-8><title>UnionPay</title><p>{escape(words)}</p>"
     return Reply(400, page.encode(), content_type="text/html; charset=utf-8")
-
-
-def _refuse(code: str, message: str, cause: Exception | None = None) -> NoReturn:
-    """Raises Refused, with a code of UnionPay's and words of ours."""
-    raise Refused(Reply(200, {"respCode": code, "respMsg": say(code, message)})) from cause

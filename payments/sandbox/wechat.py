@@ -21,6 +21,7 @@ from payments.sandbox.keys import Keyring, make_digits
 from payments.sandbox.ledger import Ledger
 from payments.sandbox.records import Notice, Refund, Trade
 from payments.sandbox.side import Call, Message, Reply, Route, Side, send_to_wallet
+from payments.sandbox.signing import is_signed
 from payments.sandbox.wechat_bills import digest, pack, write_bill
 from payments.sandbox.wechat_documents import (
     TRADE_STATES,
@@ -49,7 +50,6 @@ from payments.sandbox.wechat_seals import (
     build_app_text,
     build_request_text,
     encrypt,
-    is_signed,
     make_letters,
 )
 

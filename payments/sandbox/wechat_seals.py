@@ -11,12 +11,10 @@ import string
 import time
 import uuid
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from payments.sandbox.keys import Keyring, make_digits
+from payments.sandbox.signing import sign
 
 SCHEME = "WECHATPAY2-SHA256-RSA2048"
 
@@ -92,20 +90,6 @@ def build_app_text(appid: str, timestamp: str, nonce: str, prepay_id: str) -> by
 def build_answer_text(timestamp: str, nonce: str, body: bytes) -> bytes:
     """What the platform signs in answers and notifications; a 204 is signed over the empty body."""
     return f"{timestamp}\n{nonce}\n".encode() + body + b"\n"
-
-
-def sign(key: rsa.RSAPrivateKey, text: bytes) -> str:
-    """RSA PKCS#1 v1.5 with SHA-256, in Base64."""
-    return base64.b64encode(key.sign(text, padding.PKCS1v15(), hashes.SHA256())).decode()
-
-
-def is_signed(key: rsa.RSAPublicKey, text: bytes, signature: str) -> bool:
-    """Whether a Base64 signature over the text is this key's."""
-    try:
-        key.verify(base64.b64decode(signature, validate=True), text, padding.PKCS1v15(), hashes.SHA256())
-    except (InvalidSignature, ValueError):
-        return False
-    return True
 
 
 def encrypt(apiv3_key: str, plain: bytes, associated_data: str) -> dict[str, str]:

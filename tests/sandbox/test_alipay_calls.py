@@ -22,7 +22,8 @@ from tests.sandbox.alipay_merchant import (
     AlipayShop,
     beijing,
 )
-from tests.sandbox.merchant import make_number, wait_until
+from tests.sandbox.merchant import make_number
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -187,6 +188,33 @@ def test_close_ends_an_unpaid_trade_and_may_be_repeated(merchant):
 def test_paid_trade_is_not_closed(merchant):
     number = merchant.pay()
     assert merchant.call(CLOSE, {"out_trade_no": number})["sub_code"] == "ACQ.TRADE_STATUS_ERROR"
+    assert truth(merchant, number)["status"] == "PAID"
+
+
+def end_while_paid(merchant, method: str, when: str):
+    number = merchant.create()
+    merchant.scan(number)
+    entry = {"channel": "alipay", "operation": "close", "what": "paid_meanwhile", "when": when}
+    merchant.sandbox.set_faults({"script": [entry]})
+    return number, merchant.call(method, {"out_trade_no": number})
+
+
+def test_close_of_what_is_paid_in_this_moment_is_refused(merchant):
+    number, said = end_while_paid(merchant, CLOSE, "before")
+    assert said["sub_code"] == "ACQ.TRADE_STATUS_ERROR"
+    assert merchant.query(number)["trade_status"] == "TRADE_SUCCESS"
+
+
+def test_cancel_gives_back_what_is_paid_in_this_moment(merchant):
+    number, said = end_while_paid(merchant, CANCEL, "before")
+    assert said["action"] == "refund"
+    assert [refund["amount"] for refund in truth(merchant, number)["refunds"]] == [12900]
+
+
+@pytest.mark.parametrize("method", [CLOSE, CANCEL])
+def test_money_may_come_though_the_end_was_agreed_to(merchant, method):
+    number, said = end_while_paid(merchant, method, "after")
+    assert said["code"] == "10000"
     assert truth(merchant, number)["status"] == "PAID"
 
 

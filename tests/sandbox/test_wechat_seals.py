@@ -9,7 +9,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from payments.sandbox.wechat_seals import build_answer_text, build_request_text, encrypt, is_signed, sign
+from payments.sandbox.signing import is_signed, sign
+from payments.sandbox.wechat_seals import build_answer_text, build_request_text, encrypt
 
 VECTORS = json.loads(
     (Path(__file__).parent.parent / "payments" / "channels" / "vectors" / "wechat.json").read_text()

@@ -11,7 +11,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 
-from payments.channels.alipay import ERRORS, GATEWAY_CODES, TRADE_STATES, Alipay, Meaning, list_alipay_keys
+from payments.channels.alipay import Alipay, list_alipay_keys
+from payments.channels.alipay_reading import ERRORS, GATEWAY_CODES, TRADE_STATES, Meaning
 from payments.channels.base import (
     BadStatement,
     CallbackMessage,

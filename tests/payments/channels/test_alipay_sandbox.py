@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import requests
 
-from payments.channels.alipay import BEIJING, Alipay
+from payments.channels.alipay import Alipay
+from payments.channels.alipay_reading import BEIJING
 from payments.channels.base import (
     Attempt,
     LineKind,
@@ -27,8 +28,9 @@ from payments.channels.base import (
     Unanswered,
 )
 from tests.sandbox.alipay_merchant import AlipayShop
-from tests.sandbox.merchant import make_number, wait_until
+from tests.sandbox.merchant import make_number
 from tests.sandbox_process import SandboxProcess
+from tests.waiting import wait_until
 
 SCENES = ["qr", "wap", "app"]
 

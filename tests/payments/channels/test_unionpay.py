@@ -25,6 +25,7 @@ from payments.channels.unionpay_reading import REFUND_REFUSING, REFUSING, TRADE_
 from payments.channels.unionpay_seals import Trust, parse_answer, parse_form, sign, write_text
 from payments.channels.wire import Reply
 
+from .party import ScriptedWire
 from .unionpay_party import (
     BEIJING,
     CERTIFICATE,
@@ -48,7 +49,6 @@ from .unionpay_party import (
     SIGNER,
     STARTED_AT,
     VECTORS,
-    ScriptedWire,
     callback,
     certify,
     created,

@@ -26,7 +26,8 @@ from payments.channels.seals import read_private_key
 from payments.channels.unionpay import UnionPay
 from payments.channels.unionpay_seals import Trust, read_certificate, read_certificates
 from payments.channels.wire import Wire
-from tests.sandbox.merchant import Shop, make_number, wait_until
+from tests.sandbox.merchant import Shop, make_number
+from tests.waiting import wait_until
 
 SCENES = ["qr", "wap", "app"]
 

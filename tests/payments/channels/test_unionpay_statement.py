@@ -13,7 +13,8 @@ import pytest
 from payments.channels.base import BadStatement, LineKind, NotReady, Refused, StatementLine, Unanswered
 from payments.channels.unionpay_statement import WIDTHS, clearing_day, place_in_year, unpack
 
-from .unionpay_party import BEIJING, MER_ID, STATEMENT, ScriptedWire, make_unionpay, reply
+from .party import ScriptedWire
+from .unionpay_party import BEIJING, MER_ID, STATEMENT, make_unionpay, reply
 
 DAY = date(2026, 11, 21)
 BOOK = base64.b64decode(STATEMENT["zm_text_gbk_base64"])
