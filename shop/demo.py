@@ -197,7 +197,8 @@ def _is_up(port: int, path: str) -> bool:
 
 
 def _sandbox_command(port: int) -> list[str]:
-    return [*_manage("sandbox"), "--port", str(port), "--data-dir", str(settings.DATA_DIR / "sandbox")]
+    place = ["--host", "127.0.0.1", "--port", str(port)]
+    return [*_manage("sandbox"), *place, "--data-dir", str(settings.DATA_DIR / "sandbox")]
 
 
 def _manage(command: str) -> list[str]:

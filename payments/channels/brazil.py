@@ -1,12 +1,13 @@
-"""What Brazil's payments are made of: taxpayer numbers, states, post codes, and the two spellings of a bank slip.
+"""What Brazil's payments are made of: taxpayer numbers, states, post codes, banking days, the two spellings of a slip.
 
-Pure functions over text. Nothing here knows a provider, and no slip is refused for its check digits: test slips have none.
+Pure functions. Nothing here knows a provider, and no slip is refused for its check digits: test slips have none.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 SAO_PAULO = ZoneInfo("America/Sao_Paulo")  # the time of Brazil's banks
@@ -54,6 +55,19 @@ def barcode_of(line: str) -> str:
         raise ValueError("a typing line has 47 digits")
     bank, check, due_and_amount = line[:4], line[32], line[33:]
     return bank + check + due_and_amount + line[4:9] + line[10:20] + line[21:31]
+
+
+def end_of_day(day: date) -> datetime:
+    """The last second of a day in São Paulo."""
+    return datetime.combine(day, time(23, 59, 59), tzinfo=SAO_PAULO).astimezone(UTC)
+
+
+def add_weekdays(day: date, count: int) -> date:
+    """The day that is so many Mondays to Fridays later, bank holidays not left out."""
+    while count:
+        day += timedelta(days=1)
+        count -= day.weekday() < 5
+    return day
 
 
 def _digits(text: str) -> str:

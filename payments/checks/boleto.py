@@ -8,10 +8,12 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as Advice
 
-from payments.channels.boleto import MAX_DAYS, is_live_key, read_days, split_secrets
+from payments.channels.boleto import MAX_DAYS, is_live_key, read_days
+from payments.channels.boleto_webhooks import is_secret, split_secrets
 from payments.channels.seals import BadKey
-from payments.checks.parts import check_address
+from payments.checks.parts import check_host
 
+USUAL_ADDRESS = "https://api.stripe.com"
 # So begins the secret key that the sandbox makes for a merchant.
 SANDBOX_KEY_PREFIX = "sk_test_nodropSandbox"
 
@@ -19,12 +21,10 @@ SANDBOX_KEY_PREFIX = "sk_test_nodropSandbox"
 def check(boleto: Mapping[str, str]) -> Iterator[CheckMessage]:
     """Its key, its webhook's secret, its address and its days."""
     yield from check_key(boleto["SECRET_KEY"])
-    yield from check_address(
-        "BOLETO_BASE_URL", boleto["BASE_URL"], "https://api.stripe.com", code="payments.E402"
-    )
-    if not all(secret.startswith("whsec_") for secret in split_secrets(boleto["WEBHOOK_SECRET"])):
+    yield from check_host("BOLETO_BASE_URL", boleto["BASE_URL"], USUAL_ADDRESS, code="payments.E402")
+    if not all(map(is_secret, split_secrets(boleto["WEBHOOK_SECRET"]))):
         yield Error(
-            "BOLETO_WEBHOOK_SECRET does not begin with whsec_.",
+            "BOLETO_WEBHOOK_SECRET is not whsec_ with more behind it.",
             hint="It is the signing secret of the webhook endpoint (Stripe's Workbench, Webhooks); two by comma while "
             "it is rolled.",
             id="payments.E404",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ from django.core.checks import Warning as Advice
 
 from payments.channels.wire import is_safe_url
 
+_HOST = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z.-]+)(:[0-9]{1,5})?/?", re.IGNORECASE)
+
 
 def check_address(name: str, url: str, usual: str, *, code: str) -> Iterator[CheckMessage]:
     """An address that a channel is called at."""
@@ -18,6 +21,17 @@ def check_address(name: str, url: str, usual: str, *, code: str) -> Iterator[Che
         yield Error(
             f"{name} is not an https address.",
             hint=f"Use {usual}; http is for a sandbox on this machine only.",
+            id=code,
+        )
+
+
+def check_host(name: str, url: str, usual: str, *, code: str) -> Iterator[CheckMessage]:
+    """As `check_address`, where the channel's own paths are put behind the address."""
+    yield from check_address(name, url, usual, code=code)
+    if is_safe_url(url) and not _HOST.fullmatch(url):
+        yield Error(
+            f"{name} holds more than a host: every call would go to another path.",
+            hint=f"Use {usual}, with nothing behind the host but a port.",
             id=code,
         )
 

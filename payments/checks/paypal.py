@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error
 
 from payments.channels.paypal import WEBHOOK_CHECKS
-from payments.checks.parts import check_address
+from payments.checks.parts import check_host
 
 USUAL_ADDRESS = "https://api-m.paypal.com"
 # PayPal's own sandbox, and the client id of every app of ours.
@@ -22,7 +22,7 @@ _WEBHOOK_ID = re.compile(r"[0-9A-Za-z]{1,50}")
 
 def check(paypal: Mapping[str, str]) -> Iterator[CheckMessage]:
     """Its address, its credentials and how its webhooks are verified."""
-    yield from check_address("PAYPAL_BASE_URL", paypal["BASE_URL"], USUAL_ADDRESS, code="payments.E301")
+    yield from check_host("PAYPAL_BASE_URL", paypal["BASE_URL"], USUAL_ADDRESS, code="payments.E301")
     if not settings.DEBUG and is_of_a_sandbox(paypal):
         yield Error(
             "PayPal is configured with a sandbox while DEBUG is off.",

@@ -133,6 +133,11 @@ class Ledger:
             )
         )
 
+    def set_expiry(self, trade: Trade, expires_at: int) -> Trade:
+        """Let a trade be paid until another moment. Returns it as it is now."""
+        self._db.execute("UPDATE trades SET expires_at = ? WHERE id = ?", (expires_at, trade.id))
+        return self.get_trade(trade.id)
+
     def close_trade(self, trade: Trade) -> None:
         """Take no more money for an open trade."""
         self._db.execute("UPDATE trades SET status = 'CLOSED' WHERE id = ? AND status = 'OPEN'", (trade.id,))

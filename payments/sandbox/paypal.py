@@ -4,50 +4,51 @@ Written from PayPal's public documentation and never from the shop's adapter, so
 strict as the real one, and where the real one is silent it says no. The buyer's approval moves no money: a capture does.
 """
 
-import re
 from typing import Any
 
 from werkzeug import Request, Response
 
 from payments.sandbox.clock import SECOND_US, now_us
-from payments.sandbox.fields import BadField, read_text
+from payments.sandbox.fields import BadField
 from payments.sandbox.keys import Keyring
 from payments.sandbox.ledger import Ledger
 from payments.sandbox.paypal_documents import (
-    MONEY_BACK,
     bend_document,
     describe_capture,
     describe_error,
     describe_event,
     describe_order,
     describe_refund,
+    describe_token,
     find_approval_link,
+    find_status,
     shorten,
     to_json,
-    write_time,
 )
 from payments.sandbox.paypal_reading import (
-    cut_out,
     join_query,
-    read_amount,
+    missing,
     read_document,
     read_order,
+    read_part,
     read_refund_wish,
+    read_request_id,
     refused,
+    wants_all,
 )
 from payments.sandbox.paypal_seals import PayPalKeys, make_id
 from payments.sandbox.paypal_search import describe_search
+from payments.sandbox.paypal_webhooks import Webhooks
 from payments.sandbox.records import Notice, NotPayable, Refund, Trade, find_hindrance
-from payments.sandbox.side import Call, Message, Refused, Reply, Route, Side, Wallet, send_to_wallet
+from payments.sandbox.side import METHODS, Call, Message, Reply, Route, Side, Wallet, send_to_wallet
 
 HOUR_US = 3600 * SECOND_US
 APPROVAL_US = 3 * HOUR_US  # from creation to approval, and again from there to capture
 REMEMBERED_US = 6 * HOUR_US  # a PayPal-Request-Id of Orders v2
 _REFUND_REMEMBERED_US = 45 * 24 * HOUR_US  # one of Payments v2
-_REFUNDABLE_US = 180 * 24 * HOUR_US
-_REQUEST_ID_MAX = 108
-_JSON = "application/json"
 _TOKEN_PATH, _PAGE_PATH = "/v1/oauth2/token", "/checkoutnow"
+# What is left of PayPal's paths; the other /v1/ is Stripe's.
+_ELSEWHERE = ("/v1/<any(oauth2,notifications,reporting):area>/<path:rest>", "/v2/<path:rest>")
 
 _APPROVED, _CAPTURED = "CHECKOUT.ORDER.APPROVED", "PAYMENT.CAPTURE.COMPLETED"
 _REFUND_EVENTS = {"SUCCESS": "PAYMENT.CAPTURE.REFUNDED"}
@@ -80,11 +81,13 @@ class PayPal(Side):
         Route("POST", "/v1/notifications/webhooks-events/<event_id>/resend", "", "resend_event"),
         Route("GET", "/v1/reporting/transactions", "statement", "search"),
         Route("GET", _PAGE_PATH, "", "show_page"),
+        *(Route(method, path, "", "refuse_path") for method in METHODS for path in _ELSEWHERE),
     )
 
     def __init__(self, keyring: Keyring, ledger: Ledger, refund_delay_s: float) -> None:
         super().__init__(keyring, ledger, refund_delay_s)
         self.keys = PayPalKeys(keyring)
+        self.webhooks = Webhooks(self, self.keys)
 
     @property
     def payee(self) -> str:
@@ -123,27 +126,20 @@ class PayPal(Side):
             raise refused(400, issue, str(wrong), wrong.field) from wrong
         return reply
 
+    def _refuse_path(self, call: Call, **parts: str) -> Reply:
+        raise missing()
+
     def _token(self, call: Call) -> Reply:
         if call.request.form.get("grant_type") != "client_credentials":
             return Reply(400, {"error": "unsupported_grant_type", "error_description": "Grant Type is NULL"})
-        return Reply(
-            200,
-            {
-                "scope": "https://uri.paypal.com/services/payments/payment https://uri.paypal.com/services/reporting/search/read",
-                "access_token": self.keys.make_token(),
-                "token_type": "Bearer",
-                "app_id": "APP-NODROPSANDBOX",
-                "expires_in": 32400,
-                "nonce": f"2026-11-21T00:00:00Z{make_id()}",
-            },
-        )
+        return Reply(200, describe_token(self.keys.make_token()))
 
     # Orders
 
     def _create(self, call: Call) -> Reply:
         # The SDK of PayPal writes what it was not given as null.
         order = {name: value for name, value in read_document(call.request).items() if value is not None}
-        request_id = _read_request_id(call.request)
+        request_id = read_request_id(call.request)
         amount, currency = read_order(order)
         if "payment_source" in order and not request_id:
             raise refused(400, "PAYPAL_REQUEST_ID_REQUIRED", "an order with a payment_source needs one")
@@ -154,7 +150,7 @@ class PayPal(Side):
             return Reply(200, known.notes["created"])
         trade = self._open(call.request, order, amount, currency, request_id)
         document = self._describe(trade)
-        if not _wants_all(call.request):
+        if not wants_all(call.request):
             document = shorten(document)
         self.ledger.note(trade, created=document)
         return Reply(200 if "payment_source" in order else 201, document)
@@ -190,7 +186,7 @@ class PayPal(Side):
 
     def _capture(self, call: Call, order_id: str) -> Reply:
         read_document(call.request, may_be_empty=True)
-        request_id = _read_request_id(call.request)
+        request_id = read_request_id(call.request)
         trade = self._require_order(order_id)
         answers = trade.notes.get("captures", {})
         if request_id and request_id in answers:
@@ -201,7 +197,7 @@ class PayPal(Side):
         )
         trade = self.ledger.note(trade, invoice=trade.request["purchase_units"][0].get("invoice_id", ""))
         document = self._describe(trade)
-        document = document if _wants_all(call.request) else shorten(document)
+        document = document if wants_all(call.request) else shorten(document)
         if request_id:
             self.ledger.note(trade, captures={**answers, request_id: document})
         return Reply(201, document)
@@ -238,14 +234,14 @@ class PayPal(Side):
 
     def has_agreed(self, trade: Trade) -> bool:
         """Whether the buyer has approved an order that is not captured yet."""
-        return trade.status == "OPEN" and "approved_at" in trade.notes
+        return find_status(trade) == "APPROVED"
 
     def read_return(self, trade: Trade) -> str:
         """The merchant's page, with the order's id; it proves nothing."""
         source = trade.request.get("payment_source", {}).get("paypal", {})
         context = source.get("experience_context") or trade.request.get("application_context") or {}
         token = {"token": trade.notes["order_id"]}
-        if trade.status == "PAID" or self.has_agreed(trade):
+        if find_status(trade) in ("APPROVED", "COMPLETED"):
             return join_query(context.get("return_url", ""), token | {"PayerID": "SANDBOXPAYER1"})
         return join_query(context.get("cancel_url", ""), token)
 
@@ -254,7 +250,7 @@ class PayPal(Side):
     def _refund(self, call: Call, capture_id: str) -> Reply:
         wish = read_document(call.request, may_be_empty=True)
         read_refund_wish(wish)
-        request_id = _read_request_id(call.request)
+        request_id = read_request_id(call.request)
         trade = self._require_capture(capture_id)
         known = self._find_refunded(trade, request_id)
         if known is not None:
@@ -265,33 +261,16 @@ class PayPal(Side):
         if number and self.ledger.find_refund(self.name, number):
             raise refused(422, "DUPLICATE_INVOICE_ID", "Duplicate Invoice ID detected")
         request = {**wish, "wish": wish, "request_id": request_id}
-        refund = self._accept(trade, self._read_part(trade, wish), number, request, call.refund_end)
+        amount = read_part(wish, trade, self.ledger.list_refunds(trade))
+        refund = self._accept(trade, amount, number, request, call.refund_end)
         return Reply(201, self._describe_refund(trade, refund, call.request))
 
     def _find_refunded(self, trade: Trade, request_id: str) -> Refund | None:
         since = now_us() - _REFUND_REMEMBERED_US
-        known = [
-            refund
-            for refund in self.ledger.list_refunds(trade)
-            if request_id and refund.request.get("request_id") == request_id and refund.created_at > since
-        ]
-        return known[0] if known else None
-
-    def _read_part(self, trade: Trade, wish: dict[str, Any]) -> int:
-        """How much is to go back: all that is left where nothing is said."""
-        left = trade.amount - sum(
-            refund.amount for refund in self.ledger.list_refunds(trade) if refund.status in MONEY_BACK
-        )
-        amount, currency = read_amount(wish, "amount") if "amount" in wish else (left, trade.currency)
-        if now_us() - (trade.paid_at or 0) > _REFUNDABLE_US:
-            raise refused(422, "REFUND_TIME_LIMIT_EXCEEDED", "the capture is older than 180 days")
-        if left == 0:
-            raise refused(422, "CAPTURE_FULLY_REFUNDED", "The capture has already been fully refunded")
-        if currency != trade.currency:
-            raise refused(422, "REFUND_CAPTURE_CURRENCY_MISMATCH", "must be the capture's currency")
-        if amount > left:
-            raise refused(422, "REFUND_AMOUNT_EXCEEDED", "must be no more than the remaining amount")
-        return amount
+        for refund in self.ledger.list_refunds(trade):
+            if request_id and refund.request.get("request_id") == request_id and refund.created_at > since:
+                return refund
+        return None
 
     def _accept(
         self, trade: Trade, amount: int, number: str, request: dict[str, Any], ends_as: str
@@ -318,7 +297,7 @@ class PayPal(Side):
         if trade.status != "PAID":
             raise refused(422, "REFUND_NOT_ALLOWED", "the order is not captured")
         wish: dict[str, Any] = {}
-        if amount > self._read_part(trade, wish):
+        if amount > read_part(wish, trade, self.ledger.list_refunds(trade)):
             raise refused(422, "REFUND_AMOUNT_EXCEEDED", "must be no more than the remaining amount")
         return self._accept(trade, amount, "", wish, "SUCCESS")
 
@@ -333,55 +312,19 @@ class PayPal(Side):
             if refund.channel_number == refund_id
         ]
         if not found:
-            raise _missing()
+            raise missing()
         return Reply(200, self._describe_refund(*found[0], None))
 
     # Webhooks and transaction search
 
     def _verify_webhook(self, call: Call) -> Reply:
-        asked = read_document(call.request)
-        for name in (
-            "auth_algo",
-            "cert_url",
-            "transmission_id",
-            "transmission_sig",
-            "transmission_time",
-            "webhook_id",
-        ):
-            read_text(asked, name, longest=500)
-        if not isinstance(asked.get("webhook_event"), dict):
-            raise BadField("webhook_event", "is required")
-        is_sealed = self.keys.is_sealed(asked, cut_out(call.request.get_data(), "webhook_event"))
-        return Reply(200, {"verification_status": "SUCCESS" if is_sealed else "FAILURE"})
+        return self.webhooks.verify(call.request)
 
     def _list_events(self, call: Call) -> Reply:
-        events = [
-            self._wrap(notice, self._describe_again(notice))
-            for trade in self.ledger.list_trades(channel=self.name, newest=100)
-            if trade.part == 1
-            for notice in self.ledger.list_notices(self.name, trade.out_trade_no)
-        ]
-        return Reply(200, {"events": events, "count": len(events), "links": []})
+        return self.webhooks.list_events()
 
     def _resend_event(self, call: Call, event_id: str) -> Reply:
-        for trade in self.ledger.list_trades(channel=self.name):
-            for notice in self.ledger.list_notices(self.name, trade.out_trade_no):
-                if _event_id(notice) == event_id:
-                    self._announce_again(notice, event_id)
-                    return Reply(202, self._wrap(notice, self._describe_again(notice)))
-        raise _missing()
-
-    def _announce_again(self, notice: Notice, event_id: str) -> None:
-        kind = notice.event.partition(" ")[0]
-        trade = self.ledger.get_trade(notice.trade_id)
-        self.ledger.announce(trade, f"{kind} {event_id}", self._find_told(notice))
-
-    def _describe_again(self, notice: Notice) -> dict[str, Any]:
-        trade = self.ledger.get_trade(notice.trade_id)
-        return self.describe_notice(trade, self._find_told(notice), notice.event)
-
-    def _find_told(self, notice: Notice) -> Refund | None:
-        return None if notice.refund_id is None else self.ledger.get_refund(notice.refund_id)
+        return self.webhooks.resend(event_id)
 
     def _search(self, call: Call) -> Reply:
         def list_lines(start_us: int, end_us: int) -> Any:
@@ -408,17 +351,7 @@ class PayPal(Side):
         is_forged: bool = False,
     ) -> Message:
         """An event, transmitted anew at every try under the same event id."""
-        body = document if isinstance(document, bytes) else to_json(self._wrap(notice, document))
-        headers = {"Content-Type": _JSON, "User-Agent": "PayPal/AUHD-214.0-58", "Connection": "close"}
-        return Message(notice.url, headers | self.keys.seal(body, is_forged=is_forged), body)
-
-    def _wrap(self, notice: Notice, document: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "id": _event_id(notice),
-            "create_time": write_time(notice.created_at),
-            **document,
-            "links": [],
-        }
+        return self.webhooks.compose(notice, document, is_forged=is_forged)
 
     def is_acknowledged(self, status: int, body: bytes) -> bool:
         """Any 2xx."""
@@ -430,7 +363,7 @@ class PayPal(Side):
         """PayPal signs no answer."""
         document = reply.document
         body = b"" if document is None else document if isinstance(document, bytes) else to_json(document)
-        response = Response(body, reply.status, content_type=reply.content_type or _JSON)
+        response = Response(body, reply.status, content_type=reply.content_type or "application/json")
         response.headers["Paypal-Debug-Id"] = make_id(13).lower()
         response.headers.extend(reply.headers)
         return response
@@ -462,19 +395,12 @@ class PayPal(Side):
         ]
         return describe_order(
             trade,
-            status or self._find_status(trade),
+            status or find_status(trade),
             [] if status else [self._describe_capture(part) for part in parts],
             refunds,
             merchant_id=self.keys.merchant_id,
             host=trade.notes["host"],
         )
-
-    def _find_status(self, trade: Trade) -> str:
-        if trade.status == "PAID":
-            return "COMPLETED"
-        if self.has_agreed(trade):
-            return "APPROVED"
-        return "PAYER_ACTION_REQUIRED" if "payment_source" in trade.request else "CREATED"
 
     def _describe_capture(self, trade: Trade) -> dict[str, Any]:
         refunds = self.ledger.list_refunds(trade)
@@ -482,7 +408,7 @@ class PayPal(Side):
 
     def _describe_refund(self, trade: Trade, refund: Refund, request: Request | None) -> dict[str, Any]:
         document = describe_refund(trade, refund, host=trade.notes["host"])
-        return document if request is None or _wants_all(request) else shorten(document)
+        return document if request is None or wants_all(request) else shorten(document)
 
     def _list_parts(self, trade: Trade) -> list[Trade]:
         """The order, and what was captured of it again by PayPal's own fault; oldest first."""
@@ -491,13 +417,13 @@ class PayPal(Side):
     def _require_order(self, order_id: str) -> Trade:
         trade = self.ledger.find_noted(self.name, "order_id", order_id)
         if trade is None or (trade.status != "PAID" and now_us() >= _find_end(trade)):
-            raise _missing()
+            raise missing()
         return trade
 
     def _require_capture(self, capture_id: str) -> Trade:
         trade = self.ledger.find_paid_trade(self.name, capture_id)
         if trade is None:
-            raise _missing()
+            raise missing()
         return trade
 
 
@@ -505,24 +431,3 @@ def _find_end(trade: Trade) -> int:
     """Until when an order that is not captured is known: 3 h for the approval, and 3 h from there."""
     approved_at: int | None = trade.notes.get("approved_at")
     return trade.expires_at if approved_at is None else approved_at + APPROVAL_US
-
-
-def _event_id(notice: Notice) -> str:
-    """An event that was sent again by a call keeps its id."""
-    told = notice.event.partition(" ")[2]
-    return told or "WH-" + re.sub("[^0-9A-Z]", "", notice.id.upper())
-
-
-def _read_request_id(request: Request) -> str:
-    request_id = request.headers.get("PayPal-Request-Id", "")
-    if len(request_id) > _REQUEST_ID_MAX:
-        raise refused(400, "INVALID_STRING_MAX_LENGTH", f"PayPal-Request-Id has at most {_REQUEST_ID_MAX}")
-    return request_id
-
-
-def _wants_all(request: Request) -> bool:
-    return request.headers.get("Prefer", "").replace(" ", "") == "return=representation"
-
-
-def _missing() -> Refused:
-    return refused(404, "INVALID_RESOURCE_ID", "Specified resource ID does not exist")

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from payments.sandbox.clock import SECOND_US, to_datetime
+from payments.sandbox.paypal_seals import TOKEN_LIFE_S, make_id
 from payments.sandbox.records import Booking, Refund, Trade
 
 NO_CENTS = frozenset({"HUF", "JPY", "TWD"})
@@ -81,6 +82,18 @@ def write_time(moment_us: int) -> str:
     return to_datetime(moment_us - moment_us % SECOND_US).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def describe_token(token: str) -> dict[str, Any]:
+    """What the app gets for its secret."""
+    return {
+        "scope": "https://uri.paypal.com/services/payments/payment https://uri.paypal.com/services/reporting/search/read",
+        "access_token": token,
+        "token_type": "Bearer",
+        "app_id": "APP-NODROPSANDBOX",
+        "expires_in": TOKEN_LIFE_S,
+        "nonce": f"2026-11-21T00:00:00Z{make_id()}",
+    }
+
+
 # Orders, captures, refunds
 
 
@@ -115,6 +128,15 @@ def describe_order(
     else:
         document["payer"] = {"payer_id": "SANDBOXPAYER1", "email_address": "buyer@shop.example"}
     return document
+
+
+def find_status(trade: Trade) -> str:
+    """The status of an order as it is now."""
+    if trade.status == "PAID":
+        return "COMPLETED"
+    if trade.status == "OPEN" and "approved_at" in trade.notes:
+        return "APPROVED"
+    return "PAYER_ACTION_REQUIRED" if "payment_source" in trade.request else "CREATED"
 
 
 def find_approval_link(trade: Trade, host: str) -> str:

@@ -5,18 +5,23 @@ Source: the request schemas of Orders v2 and Payments v2, and "Orders API errors
 
 import json
 import re
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
 
 from werkzeug import Request
 
+from payments.sandbox.clock import SECOND_US, now_us
 from payments.sandbox.fields import BadField, is_loopback, read_text, split_url
-from payments.sandbox.paypal_documents import CURRENCIES, NO_CENTS, describe_error
+from payments.sandbox.paypal_documents import CURRENCIES, MONEY_BACK, NO_CENTS, describe_error
+from payments.sandbox.records import Refund, Trade
 from payments.sandbox.side import Refused, Reply
 
 _VALUE = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,9})?")
 _INTENTS = ("CAPTURE",)
+_REQUEST_ID_MAX = 108
+_REFUNDABLE_US = 180 * 24 * 3600 * SECOND_US
 
 
 def read_document(request: Request, *, may_be_empty: bool = False) -> dict[str, Any]:
@@ -100,6 +105,34 @@ def read_amount(document: dict[str, Any], field: str) -> tuple[int, str]:
     return int(value.scaleb(places)), currency
 
 
+def read_part(wish: dict[str, Any], trade: Trade, refunds: Iterable[Refund]) -> int:
+    """How much of a capture is to go back: all that is left where nothing is said. Raises BadField or Refused."""
+    left = trade.amount - sum(refund.amount for refund in refunds if refund.status in MONEY_BACK)
+    amount, currency = read_amount(wish, "amount") if "amount" in wish else (left, trade.currency)
+    if now_us() - (trade.paid_at or 0) > _REFUNDABLE_US:
+        raise refused(422, "REFUND_TIME_LIMIT_EXCEEDED", "the capture is older than 180 days")
+    if left == 0:
+        raise refused(422, "CAPTURE_FULLY_REFUNDED", "The capture has already been fully refunded")
+    if currency != trade.currency:
+        raise refused(422, "REFUND_CAPTURE_CURRENCY_MISMATCH", "must be the capture's currency")
+    if amount > left:
+        raise refused(422, "REFUND_AMOUNT_EXCEEDED", "must be no more than the remaining amount")
+    return amount
+
+
+def read_request_id(request: Request) -> str:
+    """PayPal-Request-Id, empty where there is none. Raises Refused."""
+    request_id = request.headers.get("PayPal-Request-Id", "")
+    if len(request_id) > _REQUEST_ID_MAX:
+        raise refused(400, "INVALID_STRING_MAX_LENGTH", f"PayPal-Request-Id has at most {_REQUEST_ID_MAX}")
+    return request_id
+
+
+def wants_all(request: Request) -> bool:
+    """Whether the answer is to hold the whole object."""
+    return request.headers.get("Prefer", "").replace(" ", "") == "return=representation"
+
+
 def cut_out(raw: bytes, field: str) -> bytes:
     """The bytes of one field of a JSON object, as they were sent; the document has been read before."""
     text, decoder = raw.decode(), json.JSONDecoder()
@@ -125,6 +158,11 @@ def join_query(address: str, parameters: dict[str, str]) -> str:
 def refused(status: int, issue: str, message: str, field: str = "") -> Refused:
     """A refusal in PayPal's shape."""
     return Refused(Reply(status, describe_error(status, issue, message, field=field)))
+
+
+def missing() -> Refused:
+    """The refusal of an id or a path that is nobody's."""
+    return refused(404, "INVALID_RESOURCE_ID", "Specified resource ID does not exist")
 
 
 def _read_names(document: dict[str, Any], longest: dict[str, int]) -> None:

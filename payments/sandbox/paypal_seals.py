@@ -16,11 +16,8 @@ import uuid
 import zlib
 from collections.abc import Mapping
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-
 from payments.sandbox.keys import Keyring
+from payments.sandbox.signing import is_signed, sign
 
 # Marks of the sandbox's identities: production can refuse them.
 CLIENT_ID_PREFIX = "AnodropSandbox"
@@ -109,20 +106,6 @@ class PayPalKeys:
 def build_text(transmission_id: str, at: str, webhook_id: str, body: bytes) -> bytes:
     """What is signed: of the body only its CRC-32, in decimal."""
     return f"{transmission_id}|{at}|{webhook_id}|{zlib.crc32(body)}".encode()
-
-
-def sign(key: rsa.RSAPrivateKey, text: bytes) -> str:
-    """RSA PKCS#1 v1.5 with SHA-256, in Base64."""
-    return base64.b64encode(key.sign(text, padding.PKCS1v15(), hashes.SHA256())).decode()
-
-
-def is_signed(key: rsa.RSAPublicKey, text: bytes, signature: str) -> bool:
-    """Whether a Base64 signature over the text is this key's."""
-    try:
-        key.verify(base64.b64decode(signature, validate=True), text, padding.PKCS1v15(), hashes.SHA256())
-    except (InvalidSignature, ValueError):
-        return False
-    return True
 
 
 def make_id(length: int = 17) -> str:

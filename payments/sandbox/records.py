@@ -7,7 +7,7 @@ from payments.sandbox.clock import to_iso
 
 
 class NotPayable(Exception):
-    """The shopper cannot do this now; `reason` is `paid`, `closed` or `expired`."""
+    """The shopper cannot do this now; `reason` is `paid`, `closed`, `expired` or a side's own word."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"this trade is {reason}")

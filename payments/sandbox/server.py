@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the gateway, also for the management command."""
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument(
-        "--port", type=int, default=9000, help="port to listen on; 0 takes a free one (default: 9000)"
+        "--port", type=int, default=9000, help="port to listen on; 0 takes a free one (default: %(default)s)"
     )
     parser.add_argument(
         "--data-dir", type=Path, default=Path(".nodrop/sandbox"), help="ledger and keys (%(default)s)"

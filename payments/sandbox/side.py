@@ -17,6 +17,9 @@ from payments.sandbox.keys import Keyring
 from payments.sandbox.ledger import Ledger
 from payments.sandbox.records import Booking, Notice, Refund, Trade
 
+# For a side that refuses in its own words what it has no route for.
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
 
 @dataclass(frozen=True)
 class Route:

@@ -1,8 +1,8 @@
 """Stripe as a Brazilian account meets it that takes boletos: intents, webhooks, balance transactions, the slip's own page.
 
-Written from Stripe's public documentation and never from the shop's adapter, so that the two check each other. It makes
-and confirms in one step only, knows no refund of a boleto, and takes no slip back before it expires. Paying books at once,
-without the bank's business day. A payer's e-mail address steers a slip as in Stripe's test mode: succeed_immediately@,
+Written from Stripe's public documentation and never from the shop's adapter, so that the two check each other. It knows no
+refund of a boleto, takes no slip back before it expires, and gives an intent one slip only. Paying books at once, without
+the bank's business day. A payer's e-mail address steers a slip as in Stripe's test mode: succeed_immediately@,
 expire_immediately@ and expire_with_delay@ (3 minutes); by itself none is paid.
 """
 
@@ -11,7 +11,6 @@ import hmac
 import re
 import secrets
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from werkzeug import Request, Response
@@ -19,29 +18,41 @@ from werkzeug import Request, Response
 from payments.sandbox.clock import SECOND_US, now_us, to_datetime
 from payments.sandbox.keys import Keyring, make_digits
 from payments.sandbox.ledger import Ledger
-from payments.sandbox.records import Notice, Refund, Trade
-from payments.sandbox.side import Call, Message, Refused, Reply, Route, Side, Wallet, send_to_wallet
+from payments.sandbox.records import Notice, NotPayable, Refund, Trade
+from payments.sandbox.side import METHODS, Call, Message, Refused, Reply, Route, Side, Wallet, send_to_wallet
 from payments.sandbox.stripe_documents import (
     API_VERSION,
     CANCELED,
-    FAILED,
     REQUIRES_ACTION,
+    REQUIRES_CONFIRMATION,
+    REQUIRES_METHOD,
     STATE_OF_EVENT,
     bend_intent,
     describe_booking,
+    describe_error,
     describe_intent,
     find_state,
+    is_confirmed,
     to_json,
     wrap_event,
 )
 from payments.sandbox.stripe_forms import (
+    CREATED,
+    FOREVER_US,
+    PAGING,
     BadParameter,
     Form,
     Wish,
     check_names,
-    parse_form,
+    cut_page,
+    has_method,
+    join_confirm,
+    read_body,
     read_create,
+    read_key,
     read_number,
+    read_query,
+    read_window,
 )
 from payments.sandbox.stripe_slips import (
     BRASILIA,
@@ -58,13 +69,9 @@ _JSON = "application/json"
 _INTENTS, _REFUNDS = "/v1/payment_intents", "/v1/refunds"
 _VOUCHER = "/boleto/voucher/"
 _DELAY_US = 180 * SECOND_US
-_MAX_KEY = 255
 _NUMBER = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _SEARCH = re.compile(r"metadata\[(['\"])payment_number\1\]:(['\"])([^'\"]*)\2")
-_CREATED = ("created[gt]", "created[gte]", "created[lt]", "created[lte]")
-_PAGING = ("limit", "starting_after")
 _REASONS = ("duplicate", "fraudulent", "requested_by_customer", "abandoned")
-_FOREVER_US = 2**62
 
 
 class Stripe(Side):
@@ -82,6 +89,7 @@ class Stripe(Side):
         Route("GET", _INTENTS, "query", "list_intents"),
         Route("GET", f"{_INTENTS}/search", "query", "search"),
         Route("GET", f"{_INTENTS}/<intent>", "query", "retrieve"),
+        Route("POST", f"{_INTENTS}/<intent>/confirm", "create", "confirm"),
         Route("POST", f"{_INTENTS}/<intent>/cancel", "close", "cancel"),
         Route("POST", _REFUNDS, "refund", "refund"),
         Route("GET", f"{_REFUNDS}/<refund>", "query_refund", "query_refund"),
@@ -89,6 +97,7 @@ class Stripe(Side):
         Route("GET", "/v1/events", "", "list_events"),
         Route("GET", f"{_VOUCHER}<slug>", "", "show_voucher"),
         Route("GET", f"{_VOUCHER}<slug>/pdf", "", "show_pdf"),
+        *(Route(method, "/v1/<path:rest>", "", "refuse_path") for method in METHODS),
     )
 
     def __init__(self, keyring: Keyring, ledger: Ledger, refund_delay_s: float) -> None:
@@ -131,31 +140,68 @@ class Stripe(Side):
             raise _refused(400, wrong.code, str(wrong), wrong.param) from wrong
         return reply
 
+    def _refuse_path(self, call: Call, rest: str) -> Reply:
+        """As for everything under /v1/ that is no call, also by its method."""
+        asked = f"{call.request.method}: {call.request.path}"
+        raise _refused(404, "", f"Unrecognized request URL ({asked}). Please see https://stripe.com/docs.")
+
     # Intents
 
     def _create(self, call: Call) -> Reply:
-        form, key = _read_body(call.request), _read_key(call.request)
-        kept = self.ledger.find_noted(self.name, "key", key) if key else None
-        if kept is not None:
-            return self._replay(kept, form)
+        form = read_body(call.request)
+        known = self._find_answer(call.request, form)
+        if known is not None:
+            return known
         wish = read_create(form)
-        trade = self.ledger.note(self._open(wish, form, call.request.host_url), key=key)
-        self._steer(trade, wish.email)
-        return Reply(200, describe_intent(trade, REQUIRES_ACTION))
+        return self._proceed(call.request, "create", self._open(wish, form, call.request.host_url), wish)
 
-    def _replay(self, kept: Trade, form: Form) -> Reply:
-        """The first answer again, whatever has become of the intent; at least for a day, here for ever."""
-        if kept.request != form:
-            message = "Keys for idempotent requests can only be used with the same parameters."
-            raise _refused(400, "idempotency_error", message)
-        answer = describe_intent(kept, REQUIRES_ACTION)
-        return Reply(200, answer, headers={"Idempotent-Replayed": "true"})
+    def _confirm(self, call: Call, intent: str) -> Reply:
+        """Issue the slip of an intent that has none yet."""
+        form = read_body(call.request)
+        known = self._find_answer(call.request, form)
+        if known is not None:
+            return known
+        trade = self._require_trade(intent)
+        if is_confirmed(trade) or find_state(trade) == CANCELED:
+            return _refuse_deed("confirm", self._describe(trade))
+        whole = join_confirm(trade.request, form)
+        if not has_method(whole):
+            message = "You cannot confirm this PaymentIntent because it's missing a payment method."
+            raise _refused(400, "payment_intent_unexpected_state", message)
+        wish = read_create(whole)
+        return self._proceed(call.request, "confirm", self.ledger.note(trade, form=whole), wish, form=form)
+
+    def _find_answer(self, request: Request, form: Form) -> Reply | None:
+        """The first answer under a key, whatever has become of the intent; kept for a day at least, here for ever."""
+        key = read_key(request)
+        for step in ("create", "confirm") if key else ():
+            trade = self.ledger.find_noted(self.name, f"{step}.key", key)
+            if trade is None:
+                continue
+            first = trade.notes[step]
+            if (first["path"], first.get("form", trade.request)) != (request.path, form):
+                message = "Keys for idempotent requests can only be used with the same parameters."
+                raise _refused(400, "idempotency_error", message)
+            answer = first.get("answer") or describe_intent(trade, REQUIRES_ACTION)
+            return Reply(200, answer, headers={"Idempotent-Replayed": "true"})
+        return None
+
+    def _proceed(self, request: Request, step: str, trade: Trade, wish: Wish, **first: Form) -> Reply:
+        """Issue the slip of what is confirmed, keep what a repeat needs, then do what the payer's address asks for."""
+        if wish.is_confirmed:
+            trade = self._issue(trade, wish)
+        answer = describe_intent(trade, find_state(trade))
+        # Every look for a key reads through these notes, so an answer is kept only where it cannot be written again.
+        kept = {"key": read_key(request), "path": request.path, **first}
+        self.ledger.note(trade, **{step: kept if wish.is_confirmed else kept | {"answer": answer}})
+        if wish.is_confirmed:
+            self._steer(trade, wish.email)
+        return Reply(200, answer)
 
     def _open(self, wish: Wish, form: Form, host: str) -> Trade:
-        now, intent = now_us(), self.make_channel_number()
+        intent = self.make_channel_number()
         number = wish.metadata.get("payment_number", "")
         first = self.ledger.find_trade(self.name, number)
-        expires_at, fails_at = _find_end(wish, now)
         trade = self.ledger.open_trade(
             channel=self.name,
             # A second intent under one number is Stripe's to have; its own id is its name then.
@@ -165,14 +211,18 @@ class Stripe(Side):
             description=wish.description or "Boleto",
             notify_url="",
             request=form,
-            expires_at=expires_at,
+            expires_at=FOREVER_US,
         )
         if first is not None:
             self.ledger.note(first, doubles=[*first.notes.get("doubles", []), intent])
+        return self.ledger.note(trade, intent=intent, host=host, days=wish.days)
+
+    def _issue(self, trade: Trade, wish: Wish) -> Trade:
+        expires_at, fails_at = _find_end(wish, now_us())
         line = write_line(make_digits(25), wish.amount, expires_at)
         self.ledger.add_handle(trade, line, expires_at)
-        facts = {"intent": intent, "line": line, "slug": f"test_{_make_letters(24)}", "host": host}
-        return self.ledger.note(trade, **facts, days=wish.days, fails_at=fails_at)
+        facts = {"line": line, "slug": f"test_{_make_letters(24)}", "days": wish.days, "fails_at": fails_at}
+        return self.ledger.note(self.ledger.set_expiry(trade, expires_at), **facts)
 
     def _steer(self, trade: Trade, email: str) -> None:
         """Announce the slip, and what the payer's address asks for."""
@@ -182,11 +232,11 @@ class Stripe(Side):
         self.look(trade)
 
     def _retrieve(self, call: Call, intent: str) -> Reply:
-        form = _read_query(call.request, (), expandable=("latest_charge",))
+        form = read_query(call.request, (), expandable=("latest_charge",))
         return Reply(200, self._describe(self._require_trade(intent), is_expanded="expand[0]" in form))
 
     def _search(self, call: Call) -> Reply:
-        form = _read_query(call.request, ("query", "limit", "page"), expandable=("data.latest_charge",))
+        form = read_query(call.request, ("query", "limit", "page"), expandable=("data.latest_charge",))
         match = _SEARCH.fullmatch(form.get("query", ""))
         if match is None:
             raise BadParameter("parameter_invalid_empty", "query", "here only metadata['payment_number']:'…'")
@@ -199,22 +249,23 @@ class Stripe(Side):
         return Reply(200, document | {"has_more": len(found) > limit, "next_page": None})
 
     def _list_intents(self, call: Call) -> Reply:
-        form = _read_query(call.request, (*_PAGING, *_CREATED), expandable=("data.latest_charge",))
-        start, end = _read_window(form)
+        form = read_query(call.request, (*PAGING, *CREATED), expandable=("data.latest_charge",))
+        start, end = read_window(form)
         trades = self.ledger.list_trades(channel=self.name)
         within = [trade for trade in trades if start <= trade.created_at < end]
         found = [self._describe(trade, is_expanded="expand[0]" in form) for trade in within]
-        return Reply(200, _cut_page(found, form, _INTENTS))
+        return Reply(200, cut_page(found, form, _INTENTS))
 
     def _cancel(self, call: Call, intent: str) -> Reply:
         """Refused while a slip is out, which the documentation says cannot be cancelled before it expires."""
-        form = _read_body(call.request)
+        form = read_body(call.request)
         check_names(form, ("cancellation_reason",))
         reason = form.get("cancellation_reason")
         if reason not in (None, *_REASONS):
             raise BadParameter("parameter_invalid_empty", "cancellation_reason", "no reason that is known")
         trade = self._require_trade(intent)
-        if find_state(trade) == FAILED:
+        if find_state(trade) in (REQUIRES_METHOD, REQUIRES_CONFIRMATION):
+            self.ledger.close_trade(trade)
             facts = {"canceled_at": to_seconds(now_us()), "cancellation_reason": reason}
             trade = self.ledger.note(trade, **facts)
             self.ledger.announce(trade, "payment_intent.canceled")
@@ -229,13 +280,11 @@ class Stripe(Side):
         intent = self._describe(self.ledger.get_trade(trade.id))
         if is_out and call.paid_meanwhile == "after":
             self.pay(trade)
-        message = f"You cannot cancel this PaymentIntent because it has a status of {intent['status']}."
-        error = _describe_error(400, "payment_intent_unexpected_state", message)
-        return Reply(400, {"error": error | {"payment_intent": intent}})
+        return _refuse_deed("cancel", intent)
 
     def look(self, trade: Trade) -> Trade:
         """One business day after its expiry Stripe gives a slip up; here when somebody looks."""
-        if trade.status != "OPEN" or now_us() < trade.notes["fails_at"]:
+        if trade.status != "OPEN" or not is_confirmed(trade) or now_us() < trade.notes["fails_at"]:
             return trade
         self.ledger.close_trade(trade)
         self.ledger.announce(trade, "payment_intent.payment_failed")
@@ -243,6 +292,8 @@ class Stripe(Side):
 
     def pay(self, trade: Trade, *, copies: int = 1, is_forced: bool = False) -> None:
         """The bank reports the slip as paid; a number that is paid again has one more intent. Raises NotPayable."""
+        if not is_confirmed(trade):
+            raise NotPayable("unconfirmed")
         trade = self.look(trade)
         own = [] if trade.status == "PAID" else [str(trade.notes["intent"])]
         self.ledger.pay_trade(
@@ -256,7 +307,7 @@ class Stripe(Side):
     # Refunds: a boleto has none
 
     def _refund(self, call: Call) -> Reply:
-        form = _read_body(call.request)
+        form = read_body(call.request)
         metadata = [name for name in form if name.startswith("metadata[")]
         check_names(form, ("payment_intent", "charge", "amount", "reason", *metadata))
         named = form.get("payment_intent") or form.get("charge", "").replace("py_", "pi_", 1)
@@ -275,14 +326,14 @@ class Stripe(Side):
     # Bookings and events
 
     def _list_bookings(self, call: Call) -> Reply:
-        form = _read_query(call.request, (*_PAGING, *_CREATED, "type"), expandable=("data.source",))
-        lines = self.list_booked(call, *_read_window(form)) if form.get("type") in (None, "payment") else []
+        form = read_query(call.request, (*PAGING, *CREATED, "type"), expandable=("data.source",))
+        lines = self.list_booked(call, *read_window(form)) if form.get("type") in (None, "payment") else []
         found = [describe_booking(line.trade, is_expanded="expand[0]" in form) for line in reversed(lines)]
-        return Reply(200, _cut_page(found, form, "/v1/balance_transactions"))
+        return Reply(200, cut_page(found, form, "/v1/balance_transactions"))
 
     def _list_events(self, call: Call) -> Reply:
         """What was announced about the newest intents."""
-        form = _read_query(call.request, (*_PAGING, "type"))
+        form = read_query(call.request, (*PAGING, "type"))
         found = []
         for trade in self.ledger.list_trades(channel=self.name, newest=100):
             notices = [
@@ -290,7 +341,7 @@ class Stripe(Side):
             ]
             found += [wrap_event(n, self.describe_notice(trade, None, n.event)) for n in reversed(notices)]
         wanted = [event for event in found if form.get("type") in (None, event["type"])]
-        return Reply(200, _cut_page(wanted, form, "/v1/events"))
+        return Reply(200, cut_page(wanted, form, "/v1/events"))
 
     # The slip
 
@@ -354,8 +405,8 @@ class Stripe(Side):
         return response
 
     def refuse(self, status: int, code: str, message: str) -> Reply:
-        """The `error` envelope. Some words are types of error, not codes."""
-        return Reply(status, {"error": _describe_error(status, code, message)})
+        """An error in Stripe's envelope."""
+        return Reply(status, describe_error(status, code, message))
 
     def find_words(self, what: str, operation: str) -> tuple[int, str]:
         """How `notfound` and `syserr` are said."""
@@ -402,57 +453,14 @@ def _find_end(wish: Wish, now: int) -> tuple[int, int]:
     return expires_at, add_business_day(expires_at)
 
 
-def _read_body(request: Request) -> Form:
-    if request.get_data() and request.mimetype != "application/x-www-form-urlencoded":
-        raise BadParameter("parameter_invalid_empty", "", "the body must be a form")
-    if request.query_string:
-        raise BadParameter("parameter_unknown", "", "a POST has its parameters in the body")
-    return parse_form(request.get_data())
-
-
-def _read_query(request: Request, known: Sequence[str], *, expandable: Sequence[str] = ()) -> Form:
-    form = parse_form(request.query_string)
-    check_names(form, known, expandable=expandable)
-    return form
-
-
-def _read_key(request: Request) -> str:
-    key: str = request.headers.get("Idempotency-Key", "")
-    if len(key) > _MAX_KEY:
-        raise BadParameter("parameter_invalid_empty", "", f"Idempotency-Key has {_MAX_KEY} signs at most")
-    return key
-
-
-def _read_window(form: Form) -> tuple[int, int]:
-    """From when to before when, in microseconds."""
-    told = {name[8:-1]: read_number(form, name, least=0, most=2**33) for name in _CREATED if name in form}
-    start = max(told.get("gte", 0), told["gt"] + 1 if "gt" in told else 0)
-    end = min(told.get("lt", _FOREVER_US), told["lte"] + 1 if "lte" in told else _FOREVER_US)
-    return start * SECOND_US, end * SECOND_US if end < _FOREVER_US else end
-
-
-def _cut_page(found: list[dict[str, Any]], form: Form, url: str) -> dict[str, Any]:
-    """The part of a list, newest first, that follows the cursor."""
-    limit = read_number(form, "limit", least=1, most=100) if "limit" in form else 10
-    cursor = form.get("starting_after")
-    if cursor is not None:
-        places = [place for place, one in enumerate(found) if one["id"] == cursor]
-        if not places:
-            raise _refused(400, "resource_missing", f"No such object: '{cursor}'", "starting_after")
-        found = found[places[-1] + 1 :]
-    return {"object": "list", "url": url, "has_more": len(found) > limit, "data": found[:limit]}
-
-
-def _describe_error(status: int, code: str, message: str, param: str = "") -> dict[str, Any]:
-    kind = "api_error" if status >= 500 else "card_error" if status == 402 else "invalid_request_error"
-    if code in ("idempotency_error", "api_error"):
-        kind, code = code, ""
-    error = {"code": code, "message": message, "param": param, "type": kind}
-    return {name: value for name, value in error.items() if value}
+def _refuse_deed(deed: str, intent: dict[str, Any]) -> Reply:
+    message = f"You cannot {deed} this PaymentIntent because it has a status of {intent['status']}."
+    document = describe_error(400, "payment_intent_unexpected_state", message)
+    return Reply(400, {"error": document["error"] | {"payment_intent": intent}})
 
 
 def _refused(status: int, code: str, message: str, param: str = "") -> Refused:
-    return Refused(Reply(status, {"error": _describe_error(status, code, message, param)}))
+    return Refused(Reply(status, describe_error(status, code, message, param)))
 
 
 def _make_letters(length: int) -> str:

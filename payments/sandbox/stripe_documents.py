@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from payments.sandbox.records import Notice, Trade
+from payments.sandbox.stripe_forms import Form, has_method
 from payments.sandbox.stripe_slips import to_seconds
 
 API_VERSION = "2026-10-28.endive"
@@ -15,12 +16,13 @@ FEE = 345  # what Stripe keeps of a boleto, in centavos
 _DAY_S = 24 * 3600
 
 REQUIRES_ACTION, SUCCEEDED, CANCELED = "requires_action", "succeeded", "canceled"
-FAILED = "requires_payment_method"
+REQUIRES_CONFIRMATION = "requires_confirmation"
+REQUIRES_METHOD = "requires_payment_method"  # not given yet, or its slip has expired
 # The state that an intent is in when an event of it happens.
 STATE_OF_EVENT = {
     "payment_intent.requires_action": REQUIRES_ACTION,
     "payment_intent.succeeded": SUCCEEDED,
-    "payment_intent.payment_failed": FAILED,
+    "payment_intent.payment_failed": REQUIRES_METHOD,
     "payment_intent.canceled": CANCELED,
 }
 
@@ -29,14 +31,27 @@ def find_state(trade: Trade) -> str:
     """The status of an intent as it is now."""
     if trade.status == "PAID":
         return SUCCEEDED
-    if trade.status == "OPEN":
-        return REQUIRES_ACTION
-    return CANCELED if "canceled_at" in trade.notes else FAILED
+    if "canceled_at" in trade.notes:
+        return CANCELED
+    if not is_confirmed(trade):
+        return REQUIRES_CONFIRMATION if has_method(trade.request) else REQUIRES_METHOD
+    return REQUIRES_ACTION if trade.status == "OPEN" else REQUIRES_METHOD
+
+
+def is_confirmed(trade: Trade) -> bool:
+    """Whether a slip was issued."""
+    return "line" in trade.notes
 
 
 def get_intent_id(trade: Trade) -> str:
     """The id of an intent; one that a number was paid by again has its own."""
     return trade.channel_number or str(trade.notes["intent"])
+
+
+def get_form(trade: Trade) -> Form:
+    """What the merchant has said, with the confirmation's own words."""
+    form: Form = trade.notes.get("form", trade.request)
+    return form
 
 
 def get_metadata(trade: Trade) -> dict[str, str]:
@@ -49,6 +64,8 @@ def describe_intent(trade: Trade, state: str, *, is_expanded: bool = False) -> d
     """A PaymentIntent in a state; its charge whole where it is asked for."""
     intent = get_intent_id(trade)
     charge: Any = _derive("py", intent) if state == SUCCEEDED else None
+    form = get_form(trade)
+    has_failed = state == REQUIRES_METHOD and is_confirmed(trade)
     return {
         "id": intent,
         "object": "payment_intent",
@@ -65,23 +82,23 @@ def describe_intent(trade: Trade, state: str, *, is_expanded: bool = False) -> d
         "currency": trade.currency.lower(),
         "customer": None,
         "description": trade.request.get("description"),
-        "last_payment_error": _LAST_ERROR if state == FAILED else None,
+        "last_payment_error": _LAST_ERROR if has_failed else None,
         "latest_charge": describe_charge(trade) if charge and is_expanded else charge,
         "livemode": False,
         "metadata": get_metadata(trade),
         "next_action": _describe_action(trade) if state == REQUIRES_ACTION else None,
-        "payment_method": None if state == FAILED else _derive("pm", intent),
+        "payment_method": _derive("pm", intent) if has_method(form) and state != REQUIRES_METHOD else None,
         "payment_method_options": {"boleto": {"expires_after_days": trade.notes["days"]}},
         "payment_method_types": ["boleto"],
         "processing": None,
-        "receipt_email": trade.request.get("receipt_email"),
+        "receipt_email": form.get("receipt_email"),
         "status": state,
     }
 
 
 def describe_charge(trade: Trade) -> dict[str, Any]:
     """The charge of a paid intent, with the person who was to pay."""
-    intent = get_intent_id(trade)
+    intent, form = get_intent_id(trade), get_form(trade)
     person = "payment_method_data[billing_details]"
     address = ("line1", "line2", "city", "state", "postal_code", "country")
     return {
@@ -92,10 +109,10 @@ def describe_charge(trade: Trade) -> dict[str, Any]:
         "amount_refunded": 0,
         "balance_transaction": _derive("txn", intent),
         "billing_details": {
-            "name": trade.request[f"{person}[name]"],
-            "email": trade.request[f"{person}[email]"],
-            "phone": trade.request.get(f"{person}[phone]"),
-            "address": {name: trade.request.get(f"{person}[address][{name}]") for name in address},
+            "name": form[f"{person}[name]"],
+            "email": form[f"{person}[email]"],
+            "phone": form.get(f"{person}[phone]"),
+            "address": {name: form.get(f"{person}[address][{name}]") for name in address},
         },
         "captured": True,
         "created": to_seconds(trade.paid_at or 0),
@@ -107,7 +124,7 @@ def describe_charge(trade: Trade) -> dict[str, Any]:
         "payment_method": _derive("pm", intent),
         "payment_method_details": {
             "type": "boleto",
-            "boleto": {"tax_id": trade.request["payment_method_data[boleto][tax_id]"]},
+            "boleto": {"tax_id": form["payment_method_data[boleto][tax_id]"]},
         },
         "refunded": False,
         "status": "succeeded",
@@ -166,6 +183,15 @@ def bend_intent(intent: dict[str, Any], lie: dict[str, Any]) -> dict[str, Any]:
         bent["livemode"] = True
     names = {"currency": "currency", "status": "status", "channel_number": "id", "app": "application"}
     return bent | {names[word]: told for word, told in lie.items() if word in names}
+
+
+def describe_error(status: int, code: str, message: str, param: str = "") -> dict[str, Any]:
+    """The `error` envelope. Some words are types of error, not codes."""
+    kind = "api_error" if status >= 500 else "card_error" if status == 402 else "invalid_request_error"
+    if code in ("idempotency_error", "api_error"):
+        kind, code = code, ""
+    error = {"code": code, "message": message, "param": param, "type": kind}
+    return {"error": {name: value for name, value in error.items() if value}}
 
 
 def to_json(document: Any) -> bytes:

@@ -6,16 +6,20 @@ wrong one raises `BadParameter` with Stripe's own code; nothing is repaired.
 
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import parse_qsl
+
+from werkzeug import Request
+
+from payments.sandbox.clock import SECOND_US
 
 Form = dict[str, str]
 
 _NAME = re.compile(r"[a-z_]+(\[[^\[\]]*\])*")
-_CREATE = {
-    *("amount", "currency", "confirm", "description", "capture_method", "receipt_email"),
-    *("payment_method_types[0]", "payment_method_data[type]", "payment_method_data[boleto][tax_id]"),
+_CONFIRM = {
+    *("receipt_email", "payment_method_data[type]", "payment_method_data[boleto][tax_id]"),
     *(f"payment_method_data[billing_details][{name}]" for name in ("name", "email", "phone")),
     *(
         f"payment_method_data[billing_details][address][{name}]"
@@ -23,9 +27,16 @@ _CREATE = {
     ),
     "payment_method_options[boleto][expires_after_days]",
 }
+_CREATE = _CONFIRM | {
+    *("amount", "currency", "confirm", "description", "capture_method", "payment_method_types[0]")
+}
 _STATE = re.compile("A[CLMP]|BA|CE|DF|ES|GO|M[AGST]|P[ABEIR]|R[JNORS]|S[CEP]|TO")
 _LEAST, _MOST = 500, 4_999_999  # centavos
 _MAX_DAYS = 60
+_MAX_KEY = 255
+FOREVER_US = 2**62
+CREATED = ("created[gt]", "created[gte]", "created[lt]", "created[lte]")
+PAGING = ("limit", "starting_after")
 _PERSON = "payment_method_data[billing_details]"
 _ADDRESS = f"{_PERSON}[address]"
 _DAYS = "payment_method_options[boleto][expires_after_days]"
@@ -50,6 +61,7 @@ class Wish:
     days: int
     description: str
     metadata: dict[str, str]
+    is_confirmed: bool
 
 
 def parse_form(raw: bytes) -> Form:
@@ -73,6 +85,50 @@ def parse_form(raw: bytes) -> Form:
     return form
 
 
+def read_body(request: Request) -> Form:
+    """The form of a POST. Raises BadParameter."""
+    if request.get_data() and request.mimetype != "application/x-www-form-urlencoded":
+        raise BadParameter("parameter_invalid_empty", "", "the body must be a form")
+    if request.query_string:
+        raise BadParameter("parameter_unknown", "", "a POST has its parameters in the body")
+    return parse_form(request.get_data())
+
+
+def read_query(request: Request, known: Sequence[str], *, expandable: Sequence[str] = ()) -> Form:
+    """The parameters of a GET. Raises BadParameter."""
+    form = parse_form(request.query_string)
+    check_names(form, known, expandable=expandable)
+    return form
+
+
+def read_key(request: Request) -> str:
+    """The key of an idempotent request, empty where there is none. Raises BadParameter."""
+    key: str = request.headers.get("Idempotency-Key", "")
+    if len(key) > _MAX_KEY:
+        raise BadParameter("parameter_invalid_empty", "", f"Idempotency-Key has {_MAX_KEY} signs at most")
+    return key
+
+
+def read_window(form: Form) -> tuple[int, int]:
+    """From when to before when, in microseconds."""
+    told = {name[8:-1]: read_number(form, name, least=0, most=2**33) for name in CREATED if name in form}
+    start = max(told.get("gte", 0), told["gt"] + 1 if "gt" in told else 0)
+    end = min(told.get("lt", FOREVER_US), told["lte"] + 1 if "lte" in told else FOREVER_US)
+    return start * SECOND_US, end * SECOND_US if end < FOREVER_US else end
+
+
+def cut_page(found: list[dict[str, Any]], form: Form, url: str) -> dict[str, Any]:
+    """The part of a list, newest first, that follows the cursor."""
+    limit = read_number(form, "limit", least=1, most=100) if "limit" in form else 10
+    cursor = form.get("starting_after")
+    if cursor is not None:
+        places = [place for place, one in enumerate(found) if one["id"] == cursor]
+        if not places:
+            raise BadParameter("resource_missing", "starting_after", f"No such object: '{cursor}'")
+        found = found[places[-1] + 1 :]
+    return {"object": "list", "url": url, "has_more": len(found) > limit, "data": found[:limit]}
+
+
 def check_names(form: Form, known: Collection[str], *, expandable: Collection[str] = ()) -> None:
     """Refuse a parameter that is not known, and an expansion that the object does not have."""
     for name, value in form.items():
@@ -84,7 +140,7 @@ def check_names(form: Form, known: Collection[str], *, expandable: Collection[st
 
 
 def read_create(form: Form) -> Wish:
-    """What a create asks for; it makes, confirms and issues the slip in one step. Raises BadParameter."""
+    """What a create asks for; confirmed in the same step it needs the whole payment method. Raises BadParameter."""
     metadata = _read_metadata(form)
     named = {f"metadata[{name}]" for name in metadata}
     check_names({n: v for n, v in form.items() if n not in named}, _CREATE, expandable=("latest_charge",))
@@ -95,15 +151,38 @@ def read_create(form: Form) -> Wish:
         raise BadParameter("amount_too_large", "amount", "Amount must be no more than R$49,999.99 brl")
     _require_word(form, "currency", "brl")
     _require_word(form, "payment_method_types[0]", "boleto")
-    _require_word(form, "confirm", "true")
-    _require_word(form, "payment_method_data[type]", "boleto")
+    if form.get("confirm", "false") not in ("true", "false"):
+        raise BadParameter("parameter_invalid_empty", "confirm", "Invalid boolean")
+    is_confirmed = form.get("confirm") == "true"
     if form.get("capture_method", "automatic") not in ("automatic", "automatic_async"):
         raise BadParameter(
             "payment_intent_invalid_parameter", "capture_method", "a boleto is captured by itself"
         )
-    _check_person(form)
+    if is_confirmed or has_method(form):
+        _require_word(form, "payment_method_data[type]", "boleto")
+        _check_person(form)
     days = read_number(form, _DAYS, least=0, most=_MAX_DAYS) if _DAYS in form else 3
-    return Wish(amount, form[f"{_PERSON}[email]"], days, form.get("description", ""), metadata)
+    email, description = form.get(f"{_PERSON}[email]", ""), form.get("description", "")
+    return Wish(amount, email, days, description, metadata, is_confirmed)
+
+
+def join_confirm(created: Form, form: Form) -> Form:
+    """What a create and its later confirmation ask for together; a method that is given anew takes the old one's place.
+
+    Raises BadParameter.
+    """
+    check_names(form, _CONFIRM, expandable=("latest_charge",))
+    kept = {name: value for name, value in created.items() if not (_is_of_method(name) and has_method(form))}
+    return kept | form | {"confirm": "true"}
+
+
+def has_method(form: Form) -> bool:
+    """Whether a payment method is told."""
+    return any(map(_is_of_method, form))
+
+
+def _is_of_method(name: str) -> bool:
+    return name.startswith("payment_method_data[")
 
 
 def read_number(form: Form, name: str, *, least: int, most: int = 2**31 - 1) -> int:

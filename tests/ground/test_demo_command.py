@@ -12,6 +12,7 @@ import pytest
 from django.contrib.auth import get_user_model
 
 from shop import demo
+from tests.sandbox_process import read_environment
 
 MANAGE = Path(__file__).resolve().parents[2] / "manage.py"
 
@@ -138,3 +139,29 @@ def test_demo_variables_come_back_from_their_file_as_they_were(value, tmp_path):
     command = [sys.executable, "-c", script, str(tmp_path / "demo.env")]
     read = subprocess.run(command, capture_output=True, text=True, check=True)
     assert read.stdout == f"{value}\n"
+
+
+def print_sandbox_environment(data_dir: Path, *options: str, **more_env: str) -> dict[str, str]:
+    printed = manage("sandbox", "--print-env", *options, NODROP_DATA_DIR=str(data_dir), DEBUG="1", **more_env)
+    assert printed.returncode == 0, printed.stderr
+    return read_environment(printed.stdout)
+
+
+def test_environment_of_the_sandbox_follows_a_demo_on_other_ports(tmp_path, settings, monkeypatch):
+    monkeypatch.setenv("DEBUG", "1")
+    monkeypatch.delenv("SANDBOX_URL", raising=False)
+    settings.DATA_DIR = tmp_path
+    given = demo.demo_environment(8123, 9123)
+    del given["PUBLIC_URL"]
+
+    assert given["SANDBOX_URL"] == "http://127.0.0.1:9123"
+    assert print_sandbox_environment(tmp_path) == given
+    assert print_sandbox_environment(tmp_path, "--port", "9200")["SANDBOX_URL"] == "http://127.0.0.1:9200"
+
+
+@pytest.mark.parametrize(
+    "url", ["", "https://sandbox.shop.example:9123", "http://127.0.0.1", "http://127.0.0.1:x"]
+)
+def test_environment_of_the_sandbox_is_the_usual_one_where_no_demo_ran(tmp_path, url):
+    printed = print_sandbox_environment(tmp_path, SANDBOX_URL=url)
+    assert printed["SANDBOX_URL"] == "http://127.0.0.1:9000"

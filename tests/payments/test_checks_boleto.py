@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import pytest
+from environs import Env
 
 from payments.checks import check_channels
 from payments.checks.boleto import SANDBOX_KEY_PREFIX
+from shop.env import channel_settings
 
 
 @pytest.fixture
@@ -34,6 +36,8 @@ def found() -> list[str]:
         {"EXPIRES_AFTER_DAYS": "0"},
         {"EXPIRES_AFTER_DAYS": "60"},
         {"BASE_URL": "http://127.0.0.1:9000"},
+        {"BASE_URL": "http://[::1]:9000"},
+        {"BASE_URL": "https://api.stripe.com/"},
     ],
     ids=str,
 )
@@ -48,8 +52,22 @@ def test_key_that_is_no_secret_key_is_found(boleto, key):
     assert found() == ["payments.E401"]
 
 
-def test_address_by_plain_http_is_found(boleto):
-    boleto["BASE_URL"] = "http://api.stripe.com"
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://api.stripe.com",
+        "https://api.stripe.com/v1",
+        "https://api.stripe.com//",
+        "https://api.stripe.com?v=1",
+        "https://api.stripe.com/?",
+        "https://api.stripe.com#v1",
+        "https://api.stripe.com:port",
+        "https://api.stripe.com ",
+        "https://api.stripe.com,https://api.stripe.com",
+    ],
+)
+def test_address_that_is_no_https_address_of_a_host_is_found(boleto, address):
+    boleto["BASE_URL"] = address
     assert found() == ["payments.E402"]
 
 
@@ -63,7 +81,9 @@ def test_key_of_the_sandbox_or_the_test_mode_is_found_in_production(boleto, sett
     assert found() == []
 
 
-@pytest.mark.parametrize("secret", ["sk_live_1", "whsec_1,", "whsec_1;whsec_2 ,x"])
+@pytest.mark.parametrize(
+    "secret", ["sk_live_1", "whsec_1,", "whsec_1;whsec_2 ,x", "whsec_", "whsec_1, whsec_"]
+)
 def test_webhook_secret_of_another_form_is_found(boleto, secret):
     boleto["WEBHOOK_SECRET"] = secret
     assert found() == ["payments.E404"]
@@ -73,6 +93,14 @@ def test_webhook_secret_of_another_form_is_found(boleto, secret):
 def test_days_that_a_slip_cannot_have_are_found(boleto, days):
     boleto["EXPIRES_AFTER_DAYS"] = days
     assert found() == ["payments.E405"]
+
+
+def test_option_alone_configures_nothing(settings, monkeypatch):
+    keys, options = settings.CHANNEL_KEYS["boleto"], settings.CHANNEL_OPTIONS["boleto"]
+    monkeypatch.setenv("BOLETO_EXPIRES_AFTER_DAYS", "5")
+    for key in keys:
+        monkeypatch.delenv(f"BOLETO_{key}", raising=False)
+    assert channel_settings(Env(), "BOLETO", keys, options) is None
 
 
 def test_findings_say_what_to_do_and_hold_no_secret(boleto):

@@ -42,6 +42,9 @@ def test_right_configuration_has_no_finding(paypal, change):
     [
         ({"BASE_URL": "http://api-m.paypal.com"}, "payments.E301"),
         ({"BASE_URL": "api-m.paypal.com"}, "payments.E301"),
+        ({"BASE_URL": "https://api-m.paypal.com/v2"}, "payments.E301"),
+        ({"BASE_URL": "https://api-m.paypal.com?v=2"}, "payments.E301"),
+        ({"BASE_URL": "https://api-m.paypal.com v2"}, "payments.E301"),
         ({"BASE_URL": "https://api-m.sandbox.paypal.com"}, "payments.E302"),
         ({"CLIENT_ID": "AnodropSandbox" + "x" * 66}, "payments.E302"),
         ({"VERIFY_WEBHOOKS": "never"}, "payments.E303"),

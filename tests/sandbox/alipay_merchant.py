@@ -8,9 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import queue
-import threading
 from datetime import datetime, timedelta, timezone
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -20,7 +18,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 
-from tests.sandbox.merchant import make_number
+from tests.sandbox.merchant import Answer, Caller, Listener, Received, make_number
 from tests.sandbox_process import SandboxProcess
 
 BEIJING = timezone(timedelta(hours=8))
@@ -37,19 +35,16 @@ def beijing(minutes: float = 0) -> str:
     return (datetime.now(BEIJING) + timedelta(minutes=minutes)).strftime("%Y-%m-%d %H:%M:%S")
 
 
-class AlipayMerchant:
-    """Calls the Alipay side of one sandbox with its throwaway credentials."""
+class AlipayMerchant(Caller):
+    """Calls the Alipay side."""
 
     def __init__(self, sandbox: SandboxProcess) -> None:
-        self.sandbox = sandbox
-        self.env = sandbox.env
+        super().__init__(sandbox)
         self.url = self.env["ALIPAY_GATEWAY_URL"]
         key = Path(self.env["ALIPAY_APP_KEY_FILE"]).read_bytes()
         self.key: Any = serialization.load_pem_private_key(key, password=None)
         public = Path(self.env["ALIPAY_ALIPAY_KEY_FILE"]).read_bytes()
         self.alipay_key: Any = serialization.load_pem_public_key(public)
-        self.http = requests.Session()
-        self.http.trust_env = False
 
     def fields(self, method: str, content: Any = None, /, **changes: str | None) -> dict[str, str]:
         """The signed parameters of a call; a change to None leaves one out."""
@@ -150,37 +145,20 @@ class AlipayMerchant:
         return f"{self.url}?{urlencode(self.fields(method, content, **common))}"
 
 
-class AlipayShop:
-    """Takes notifications on a free port and answers each with `answer` (status and body)."""
+class AlipayShop(Listener):
+    """Takes notifications and answers each with `answer` (status and body)."""
+
+    path = "/notify/alipay/"
 
     def __init__(self) -> None:
         self.received: queue.Queue[bytes] = queue.Queue()
         self.answer = (200, b"success")
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._make_handler())
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}/notify/alipay/"
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        super().__init__()
 
     def take(self, timeout_s: float = 10) -> bytes:
         """The body of the next notification."""
         return self.received.get(timeout=timeout_s)
 
-    def close(self) -> None:
-        """Listen no more."""
-        self._server.shutdown()
-        self._server.server_close()
-
-    def _make_handler(shop: AlipayShop) -> type[BaseHTTPRequestHandler]:  # noqa: N805
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                shop.received.put(self.rfile.read(int(self.headers["Content-Length"])))
-                status, body = shop.answer
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *words: Any) -> None:
-                pass
-
-        return Handler
+    def answer_to(self, received: Received) -> Answer:
+        self.received.put(received.body)
+        return Answer(*self.answer)

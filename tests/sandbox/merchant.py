@@ -1,6 +1,7 @@
-"""A merchant and its shop as the tests need them: signs calls by hand, so that each part can be damaged.
+"""WeChat's merchant and its shop as the tests need them, and what the merchants of all channels share.
 
-Written against the channel's documentation, not with the sandbox's own functions.
+Calls are signed by hand, so that each part can be damaged: written against the channel's documentation, not with the
+sandbox's own functions.
 """
 
 import base64
@@ -9,7 +10,7 @@ import queue
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,19 +28,25 @@ REFUNDS = "/v3/refund/domestic/refunds"
 SHA256_PKCS1 = (padding.PKCS1v15(), hashes.SHA256())
 
 
-class Merchant:
-    """Calls the WeChat side of one sandbox with its throwaway credentials."""
+class Caller:
+    """Calls one sandbox with its throwaway credentials, whatever proxies this machine has."""
 
     def __init__(self, sandbox: SandboxProcess) -> None:
-        self.sandbox = sandbox
-        self.env = sandbox.env
+        self.sandbox, self.env = sandbox, sandbox.env
+        self.http = requests.Session()
+        self.http.trust_env = False
+
+
+class Merchant(Caller):
+    """Calls the WeChat side."""
+
+    def __init__(self, sandbox: SandboxProcess) -> None:
+        super().__init__(sandbox)
         key_pem = Path(self.env["WECHAT_MERCHANT_KEY_FILE"]).read_bytes()
         self.key: Any = serialization.load_pem_private_key(key_pem, password=None)
         self.platform_key: Any = serialization.load_pem_public_key(
             Path(self.env["WECHAT_PLATFORM_KEY_FILE"]).read_bytes()
         )
-        self.http = requests.Session()
-        self.http.trust_env = False
 
     def call(
         self,
@@ -161,7 +168,7 @@ class Merchant:
 
 
 class Received(NamedTuple):
-    """One notification as it came."""
+    """One call as it came."""
 
     at: float
     path: str
@@ -169,43 +176,47 @@ class Received(NamedTuple):
     body: bytes
 
 
-class Shop:
-    """Takes notifications on a free port; `answer` decides each status (None: no answer for a while)."""
+class Answer(NamedTuple):
+    """What is answered to it."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = {}
+
+
+class Listener:
+    """Listens on a free port and answers every POST by `answer_to`."""
+
+    path = ""
 
     def __init__(self) -> None:
-        self.received: queue.Queue[Received] = queue.Queue()
-        self.answer: Callable[[int], int] = lambda count: 204
-        self.hold = threading.Event()
-        self._count = 0
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._make_handler())
         self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}/notify/wechat/"
+        self.url = f"http://127.0.0.1:{self._server.server_port}{self.path}"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
-    def take(self, timeout_s: float = 10) -> Received:
-        """The next notification."""
-        return self.received.get(timeout=timeout_s)
+    def answer_to(self, received: Received) -> Answer | None:
+        """The answer, or None for none at all."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Listen no more."""
-        self.hold.set()
         self._server.shutdown()
         self._server.server_close()
 
-    def _make_handler(shop: "Shop") -> type[BaseHTTPRequestHandler]:  # noqa: N805
+    def _make_handler(listener) -> type[BaseHTTPRequestHandler]:  # noqa: N805
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                shop._count += 1
-                status = shop.answer(shop._count)
-                shop.received.put(Received(time.monotonic(), self.path, self.headers, body))
-                if status == 0:
-                    shop.hold.wait(20)
+                answer = listener.answer_to(Received(time.monotonic(), self.path, self.headers, body))
+                if answer is None:
                     return
-                self.send_response(status)
-                self.send_header("Content-Length", "0")
-                self.send_header("Location", "/elsewhere")
+                self.send_response(answer.status)
+                for name, value in answer.headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(answer.body)))
                 self.end_headers()
+                self.wfile.write(answer.body)
 
             def log_message(self, *words: Any) -> None:
                 pass
@@ -213,15 +224,36 @@ class Shop:
         return Handler
 
 
+class Shop(Listener):
+    """Takes notifications; `answer` decides the status of each by its count (0: no answer for a while)."""
+
+    path = "/notify/wechat/"
+
+    def __init__(self) -> None:
+        self.received: queue.Queue[Received] = queue.Queue()
+        self.answer: Callable[[int], int] = lambda count: 204
+        self.hold = threading.Event()
+        self._count = 0
+        super().__init__()
+
+    def take(self, timeout_s: float = 10) -> Received:
+        """The next notification."""
+        return self.received.get(timeout=timeout_s)
+
+    def answer_to(self, received: Received) -> Answer | None:
+        self._count += 1
+        status = self.answer(self._count)
+        self.received.put(received)
+        if status == 0:
+            self.hold.wait(20)
+            return None
+        return Answer(status, headers={"Location": "/elsewhere"})
+
+    def close(self) -> None:
+        self.hold.set()
+        super().close()
+
+
 def make_number(prefix: str = "ND") -> str:
     """A number that no other test uses."""
     return prefix + secrets.token_hex(10).upper()
-
-
-def wait_until(is_so: Callable[[], Any], limit_s: float = 10) -> Any:
-    """Ask again and again until the answer is truthy; returns it."""
-    deadline = time.monotonic() + limit_s
-    while not (answer := is_so()):
-        assert time.monotonic() < deadline, "it did not become so in time"
-        time.sleep(0.02)
-    return answer

@@ -8,20 +8,18 @@ from typing import Any
 
 import requests
 
-from tests.sandbox.merchant import make_number
+from tests.sandbox.merchant import Caller, make_number
 from tests.sandbox_process import SandboxProcess
 
 ORDERS = "/v2/checkout/orders"
 CONTEXT = {"return_url": "https://shop.example/orders/1/", "cancel_url": "https://shop.example/orders/1/pay/"}
 
 
-class PayPalMerchant:
-    """Calls the PayPal side of one sandbox with its throwaway credentials."""
+class PayPalMerchant(Caller):
+    """Calls the PayPal side."""
 
     def __init__(self, sandbox: SandboxProcess) -> None:
-        self.sandbox, self.env = sandbox, sandbox.env
-        self.http = requests.Session()
-        self.http.trust_env = False
+        super().__init__(sandbox)
         self.token = self.fetch_token().json()["access_token"]
 
     def fetch_token(self, secret: str | None = None, **form: str) -> requests.Response:

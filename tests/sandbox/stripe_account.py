@@ -7,21 +7,21 @@ from typing import Any
 
 import requests
 
-from tests.sandbox.merchant import make_number
+from tests.people import MARIA
+from tests.sandbox.merchant import Caller, make_number
 from tests.sandbox_process import SandboxProcess
 
 INTENTS = "/v1/payment_intents"
 PERSON = "payment_method_data[billing_details]"
+ADDRESS = MARIA["address"]
 
 
-class Account:
-    """Calls the Stripe side of one sandbox with its throwaway key."""
+class Account(Caller):
+    """Calls the Stripe side."""
 
     def __init__(self, sandbox: SandboxProcess) -> None:
-        self.sandbox = sandbox
-        self.key = sandbox.env["BOLETO_SECRET_KEY"]
-        self.http = requests.Session()
-        self.http.trust_env = False
+        super().__init__(sandbox)
+        self.key = self.env["BOLETO_SECRET_KEY"]
 
     def call(
         self,
@@ -55,6 +55,7 @@ class Account:
             "number": "metadata[payment_number]",
             "name": f"{PERSON}[name]",
             "email": f"{PERSON}[email]",
+            "phone": f"{PERSON}[phone]",
             **{word: f"{PERSON}[address][{word}]" for word in ADDRESS},
         }
         document = {
@@ -66,7 +67,7 @@ class Account:
             short["name"]: "Maria Silva",
             short["email"]: "maria@shop.example",
             **{short[word]: value for word, value in ADDRESS.items()},
-            short["tax_id"]: "000.000.000-00",
+            short["tax_id"]: MARIA["tax_id"],
             short["days"]: 3,
             short["number"]: number or make_number(),
             **{short.get(name, name): value for name, value in changes.items()},
@@ -92,15 +93,6 @@ class Account:
         """The ids of the intents under a number of ours."""
         query = {"query": f"metadata['payment_number']:'{number}'"}
         return [one["id"] for one in self.call("GET", f"{INTENTS}/search", query=query).json()["data"]]
-
-
-ADDRESS = {
-    "line1": "Rua A 1",
-    "city": "São Paulo",
-    "state": "SP",
-    "postal_code": "01001-000",
-    "country": "BR",
-}
 
 
 def number_of(intent: dict[str, Any]) -> str:

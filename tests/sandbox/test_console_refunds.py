@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from tests.sandbox.merchant import make_number, wait_until
+from tests.sandbox.merchant import make_number
+from tests.waiting import wait_until
 
 
 @pytest.fixture

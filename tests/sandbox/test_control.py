@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import requests
 
-from tests.sandbox.merchant import NATIVE, Merchant, make_number, wait_until
+from tests.sandbox.merchant import NATIVE, Merchant, make_number
+from tests.waiting import wait_until
 
 TIMES = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00")
 

@@ -8,7 +8,8 @@ from contextlib import suppress
 import pytest
 import requests
 
-from tests.sandbox.merchant import NATIVE, make_number, wait_until
+from tests.sandbox.merchant import NATIVE, make_number
+from tests.waiting import wait_until
 
 
 def script(sandbox, operation, what, when="after", **more):
@@ -107,7 +108,7 @@ def test_hang_ends_when_the_client_goes(sandbox, merchant):
         merchant.call("POST", NATIVE, document, timeout=0.2)
     merchant.http.close()
 
-    wait_until(lambda: f"POST {NATIVE} abandoned" in sandbox.log_file.read_text(), limit_s=5)
+    wait_until(lambda: f"POST {NATIVE} abandoned" in sandbox.log_file.read_text(), within_s=5)
 
 
 def test_late_answer_of_what_was_done_still_comes(sandbox, merchant):

@@ -7,7 +7,8 @@ from itertools import pairwise
 import pytest
 
 from payments.sandbox.wechat import WeChat
-from tests.sandbox.merchant import Merchant, Shop, make_number, wait_until
+from tests.sandbox.merchant import Merchant, Shop, make_number
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -184,7 +185,7 @@ def test_shop_that_does_not_answer_in_five_seconds_is_tried_again(merchant, shop
     number = pay(merchant, shop)
     begun = time.monotonic()
 
-    wait_until(lambda: len(tries(merchant.sandbox, number)) == 2, limit_s=15)
+    wait_until(lambda: len(tries(merchant.sandbox, number)) == 2, within_s=15)
 
     first, second = tries(merchant.sandbox, number)
     assert 4.5 < time.monotonic() - begun < 12

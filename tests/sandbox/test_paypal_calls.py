@@ -12,8 +12,9 @@ from payments.sandbox.clock import SECOND_US, now_us
 from payments.sandbox.keys import Keyring
 from payments.sandbox.ledger import Ledger
 from payments.sandbox.side import Refused
-from tests.sandbox.merchant import make_number, wait_until
+from tests.sandbox.merchant import make_number
 from tests.sandbox.paypal_merchant import CONTEXT, ORDERS, PayPalMerchant, told
+from tests.waiting import wait_until
 
 ALL = {"Prefer": "return=representation"}
 
@@ -24,7 +25,10 @@ def merchant(sandbox) -> PayPalMerchant:
 
 
 def events_of(shop, count):
-    return [json.loads(shop.take().body) for _ in range(count)]
+    """The next events by their kind: they are sent side by side and may overtake each other."""
+    events = [json.loads(shop.take().body) for _ in range(count)]
+    assert len({event["event_type"] for event in events}) == count
+    return {event["event_type"]: event for event in events}
 
 
 # Orders
@@ -102,9 +106,8 @@ def test_approval_moves_no_money_and_is_announced(merchant, shop):
     number, order_id = merchant.create()
     merchant.approve(number)
 
-    [event] = events_of(shop, 1)
+    event = events_of(shop, 1)["CHECKOUT.ORDER.APPROVED"]
 
-    assert event["event_type"] == "CHECKOUT.ORDER.APPROVED"
     assert (event["resource"]["id"], event["resource"]["status"]) == (order_id, "APPROVED")
     assert merchant.query(order_id).json()["status"] == "APPROVED"
     [trade] = merchant.sandbox.trades(number)
@@ -125,12 +128,9 @@ def test_capture_books_the_money_and_is_announced(merchant, shop, raw):
     assert capture["supplementary_data"]["related_ids"]["order_id"] == order_id
     [trade] = merchant.sandbox.trades(number)
     assert (trade["status"], trade["channel_number"]) == ("PAID", capture["id"])
-    approved, completed = events_of(shop, 2)
-    assert (approved["event_type"], completed["event_type"]) == (
-        "CHECKOUT.ORDER.APPROVED",
-        "PAYMENT.CAPTURE.COMPLETED",
-    )
-    assert completed["resource"] == capture
+    events = events_of(shop, 2)
+    assert events.keys() == {"CHECKOUT.ORDER.APPROVED", "PAYMENT.CAPTURE.COMPLETED"}
+    assert events["PAYMENT.CAPTURE.COMPLETED"]["resource"] == capture
     assert merchant.call("GET", f"/v2/payments/captures/{capture['id']}").json() == capture
 
 
@@ -171,10 +171,7 @@ def test_approving_twice_is_approving_once(merchant, shop):
     merchant.approve(number)
     merchant.approve(number)
     merchant.capture(order_id)
-    assert [event["event_type"] for event in events_of(shop, 2)] == [
-        "CHECKOUT.ORDER.APPROVED",
-        "PAYMENT.CAPTURE.COMPLETED",
-    ]
+    assert events_of(shop, 2).keys() == {"CHECKOUT.ORDER.APPROVED", "PAYMENT.CAPTURE.COMPLETED"}
 
 
 def test_paid_order_cannot_be_approved_again(merchant):
@@ -295,8 +292,7 @@ def test_part_goes_back_under_the_merchants_number_at_once(merchant, shop):
     document = answer.json()
     assert (answer.status_code, document["status"], document["custom_id"]) == (201, "COMPLETED", "R" + number)
     assert merchant.call("GET", f"/v2/payments/refunds/{document['id']}").json() == document
-    event = events_of(shop, 3)[-1]
-    assert (event["event_type"], event["resource"]) == ("PAYMENT.CAPTURE.REFUNDED", document)
+    assert events_of(shop, 3)["PAYMENT.CAPTURE.REFUNDED"]["resource"] == document
     [unit] = merchant.query(order_id).json()["purchase_units"]
     assert unit["payments"]["captures"][0]["status"] == "PARTIALLY_REFUNDED"
     assert unit["payments"]["refunds"] == [document]
@@ -328,7 +324,7 @@ def test_console_refund_carries_the_payments_names(merchant, shop):
     merchant.sandbox.set_webhooks(paypal=shop.url)
     number, _, _ = merchant.create_paid()
     merchant.sandbox.refund_in_console(number, 500, channel="paypal")
-    event = events_of(shop, 3)[-1]
+    event = events_of(shop, 3)["PAYMENT.CAPTURE.REFUNDED"]
     assert (event["resource"]["custom_id"], event["resource"]["invoice_id"]) == (number, number)
 
 

@@ -148,6 +148,23 @@ def test_what_does_not_exist_is_404(merchant, method, path):
     assert answer.json()["name"] == "RESOURCE_NOT_FOUND"
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/notifications/webhooks"),
+        ("DELETE", "/v1/reporting/transactions"),
+        ("POST", "/v1/oauth2/token/terminate"),
+        ("PUT", "/v2/checkout/orders"),
+        ("GET", "/v2/invoicing/invoices"),
+    ],
+)
+def test_what_is_no_call_is_refused_in_the_words_of_paypal(merchant, method, path):
+    answer = merchant.call(method, path)
+
+    assert told(answer) == (404, "INVALID_RESOURCE_ID")
+    assert answer.json()["name"] == "RESOURCE_NOT_FOUND"
+
+
 # Refunds
 
 

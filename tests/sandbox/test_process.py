@@ -13,8 +13,9 @@ from django.conf import settings
 
 from payments.sandbox.ledger import Ledger
 from payments.sandbox.server import SIDES
-from tests.sandbox.merchant import Merchant, wait_until
+from tests.sandbox.merchant import Merchant
 from tests.sandbox_process import read_environment
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -10,8 +10,9 @@ import pytest
 from payments.sandbox.keys import Keyring
 from payments.sandbox.ledger import Ledger
 from payments.sandbox.server import enter_webhooks
-from tests.sandbox.merchant import Shop, wait_until
+from tests.sandbox.merchant import Shop
 from tests.sandbox.toy import ToyGateway
+from tests.waiting import wait_until
 
 
 @pytest.fixture

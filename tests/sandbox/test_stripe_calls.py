@@ -9,8 +9,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.sandbox.merchant import make_number, wait_until
+from tests.sandbox.merchant import make_number
 from tests.sandbox.stripe_account import INTENTS, Account, error_of, number_of
+from tests.waiting import wait_until
 
 SAO_PAULO = ZoneInfo("America/Sao_Paulo")
 DAY_S = 24 * 3600

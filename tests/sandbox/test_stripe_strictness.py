@@ -54,8 +54,9 @@ def test_wrong_key_is_refused(account, make):
         ({"amount": 5_000_000}, "amount_too_large"),
         ({"currency": None}, "parameter_missing"),
         ({"currency": "usd"}, "payment_intent_invalid_parameter"),
-        ({"confirm": None}, "parameter_missing"),
-        ({"confirm": "false"}, "payment_intent_invalid_parameter"),
+        ({"confirm": ""}, "parameter_invalid_empty"),
+        ({"confirm": "yes"}, "parameter_invalid_empty"),
+        ({"confirm": "false", "tax_id": None}, "parameter_missing"),
         ({"payment_method_types[0]": "card"}, "payment_intent_invalid_parameter"),
         ({"payment_method_types[1]": "card"}, "parameter_unknown"),
         ({"payment_method_data[type]": None}, "parameter_missing"),
@@ -133,6 +134,48 @@ def test_body_of_another_type_is_refused(account):
     answer = account.call("POST", INTENTS, None, json={"amount": 12900})
 
     assert error_of(answer)[:2] == (400, "invalid_request_error")
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"amount": 500}, "parameter_unknown"),
+        ({"confirm": "true"}, "parameter_unknown"),
+        ({"payment_method_data[type]": "boleto"}, "parameter_missing"),
+        ({"payment_method_options[boleto][expires_after_days]": 61}, "parameter_invalid_integer"),
+    ],
+    ids=str,
+)
+def test_wrong_parameter_of_a_confirmation_is_refused_and_issues_nothing(account, change, code):
+    intent = account.create(confirm=None)
+    answer = account.call("POST", f"{INTENTS}/{intent['id']}/confirm", change)
+
+    assert error_of(answer) == (400, "invalid_request_error", code)
+    assert account.retrieve(intent["id"]) == intent
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/customers"),
+        ("GET", "/v1/customers/cus_1/sources"),
+        ("PUT", INTENTS),
+        ("DELETE", f"{INTENTS}/pi_1"),
+        ("GET", f"{INTENTS}/"),
+        ("POST", f"{INTENTS}//confirm"),
+        ("PATCH", "/v1/refunds"),
+    ],
+)
+def test_what_is_no_call_is_refused_in_the_words_of_stripe(account, method, path):
+    answer = account.call(method, path)
+
+    assert error_of(answer) == (404, "invalid_request_error", "")
+    assert answer.json()["error"]["message"].startswith(f"Unrecognized request URL ({method}: {path}).")
+    assert answer.headers["Request-Id"].startswith("req_")
+
+
+def test_what_is_no_call_needs_a_key_too(account):
+    assert account.call("GET", "/v1/customers", headers={"Authorization": ""}).status_code == 401
 
 
 def test_parameters_of_a_post_stand_in_its_body(account):

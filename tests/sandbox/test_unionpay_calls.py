@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.sandbox.merchant import wait_until
 from tests.sandbox.unionpay_merchant import (
     APP,
     BACK,
@@ -19,6 +18,7 @@ from tests.sandbox.unionpay_merchant import (
     in_seconds,
     read_notice,
 )
+from tests.waiting import wait_until
 
 WIDTHS = [3, 11, 11, 6, 10, 19, 12, 4, 2, 21, 2, 32, 2, 6, 10, 13, 13, 4, 15, 2]
 WIDTHS += [2, 6, 2, 4, 32, 1, 21, 15, 1, 15, 32, 13, 13, 8, 32, 13, 13, 12, 2, 1, 131]

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.sandbox.merchant import Merchant, wait_until
+from tests.sandbox.merchant import Merchant
+from tests.waiting import wait_until
 
 BEIJING = timezone(timedelta(hours=8))
 BILLS = "/v3/bill/tradebill"
@@ -18,7 +19,7 @@ DAY_US = 86_400 * 1_000_000
 
 def today() -> date:
     """The day in Beijing, which does not end while a test runs."""
-    wait_until(lambda: datetime.now(BEIJING).time() < time(23, 59, 30), limit_s=40)
+    wait_until(lambda: datetime.now(BEIJING).time() < time(23, 59, 30), within_s=40)
     return datetime.now(BEIJING).date()
 
 

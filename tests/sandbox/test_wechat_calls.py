@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from tests.sandbox.merchant import NATIVE, REFUNDS, make_number, wait_until
+from tests.sandbox.merchant import NATIVE, REFUNDS, make_number
+from tests.waiting import wait_until
 
 BEIJING = timezone(timedelta(hours=8))
 

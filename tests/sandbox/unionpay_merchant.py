@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 
-from tests.sandbox.merchant import make_number
+from tests.sandbox.merchant import Caller, make_number
 from tests.sandbox_process import SandboxProcess
 
 BEIJING = timezone(timedelta(hours=8))
@@ -52,18 +52,15 @@ def read_answer(text: str) -> dict[str, str]:
     return dict(parts)
 
 
-class UnionPayMerchant:
-    """Calls the UnionPay side of one sandbox with its throwaway credentials."""
+class UnionPayMerchant(Caller):
+    """Calls the UnionPay side."""
 
     def __init__(self, sandbox: SandboxProcess) -> None:
-        self.sandbox = sandbox
-        self.env = sandbox.env
+        super().__init__(sandbox)
         self.key: Any = serialization.load_pem_private_key(
             Path(self.env["UNIONPAY_KEY_FILE"]).read_bytes(), password=None
         )
         self.certificate = self.load("CERT_FILE")
-        self.http = requests.Session()
-        self.http.trust_env = False
 
     def load(self, name: str) -> x509.Certificate:
         return x509.load_pem_x509_certificate(Path(self.env[f"UNIONPAY_{name}"]).read_bytes())

@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
+from payments.sandbox.fields import is_loopback, split_url
 from payments.sandbox.server import add_arguments, run
 
 
@@ -20,8 +21,16 @@ class Command(BaseCommand):
         """The same options as `python -m payments.sandbox`."""
         add_arguments(parser)
         if hasattr(settings, "DATA_DIR"):  # the gateway also runs where there is no shop
-            parser.set_defaults(data_dir=settings.DATA_DIR / "sandbox")
+            parser.set_defaults(data_dir=settings.DATA_DIR / "sandbox", **find_place(settings.SANDBOX_URL))
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Serve until stopped; the exit status is the gateway's."""
         sys.exit(run(argparse.Namespace(**options)))
+
+
+def find_place(url: str) -> dict[str, Any]:
+    """Host and port of the shop's own sandbox, such as a demo's on other ports; nothing for one on another machine."""
+    parts = split_url(url)
+    if parts is None or parts.port is None or not is_loopback(parts.hostname or ""):
+        return {}
+    return {"host": parts.hostname, "port": parts.port}
