@@ -15,17 +15,19 @@ from django.urls import reverse
 from orders.models import Order
 from payments.cached import WORTH_SHOWING
 from payments.channels.offers import Device, Offer, offers, other_phone, read_device
+from payments.channels.registry import can_refund, class_of
 from payments.showing import OrderView, Situation, current_payment
+from shop.checkout.wallets import Text, Wallet, list_names, wallet_of
 from shop.checkout.words import (
-    AND,
     LAPSED,
     NO_METHOD,
+    NO_METHOD_IN_APP,
+    NO_METHOD_ON_PHONE,
     PREVIOUS_CLOSED,
     PREVIOUS_FIRST,
     PREVIOUS_OPEN,
-    Text,
-    Wallet,
-    wallet_of,
+    PREVIOUS_STAYS,
+    action_type,
 )
 from shop.clock import read_now
 
@@ -95,12 +97,18 @@ def offer_methods(request: HttpRequest, view: OrderView) -> Choice:
     """The choice for this order. What is wanted is named by the form that was sent, and then by the address."""
     device = device_of(request)
     methods, codes = _list_methods(view.order, device)
+    has_lapsed = _has_lapsed(view)
+    if has_lapsed and view.payment and not can_refund(view.payment.channel):
+        # It may have been paid on its last day, and a second one could not be given back.
+        methods = [method for method in methods if method.channel != view.payment.channel]
     asked = request.POST or request.GET
     wanted = _pick([*methods, *codes], asked.get("channel", ""), asked.get("scene", ""))
     may_go_on = wanted is not None and _may_go_on(view)
     may_change = view.situation is Situation.WAITING and ("choose" in request.GET or may_go_on)
-    is_open = view.situation in CHOOSING or view.may_supersede or may_change or _has_lapsed(view)
+    is_open = view.situation in CHOOSING or view.may_supersede or may_change or has_lapsed
     present = (view.payment.channel, view.payment.scene) if view.payment else ("", "")
+    elsewhere = _elsewhere(view.order, device)
+    line = _line(view, wanted) if methods else _line_of_none(view.order, codes, elsewhere)
     # Who has begun with it has told everything already.
     is_begun = (
         wanted is not None
@@ -113,7 +121,7 @@ def offer_methods(request: HttpRequest, view: OrderView) -> Choice:
     return Choice(
         methods=sorted(methods, key=lambda method: method is not wanted),
         codes=sorted(codes, key=lambda method: method is not wanted),
-        elsewhere=_elsewhere(view.order, device),
+        elsewhere=elsewhere,
         wanted=wanted,
         own_code=next(
             (code for code in codes if code.channel == present[0] and code.scene != present[1]), None
@@ -123,7 +131,7 @@ def offer_methods(request: HttpRequest, view: OrderView) -> Choice:
         goes_on=may_go_on and not asks_payer,
         has_another=any((method.channel, method.scene) != present for method in methods),
         page=_page(request, view, wanted) if wanted else "",
-        line=_line(view, wanted, methods) if is_open or wanted else "",
+        line=line if is_open or wanted else "",
     )
 
 
@@ -153,7 +161,7 @@ def _elsewhere(order: Order, device: Device) -> str:
         return ""
     here = [offer.channel.name for offer in offers(order.currency, device, order.amount)]
     outside = [offer.channel.name for offer in offers(order.currency, Device.PHONE, order.amount)]
-    return str(AND).join(str(wallet_of(name).title) for name in outside if name not in here)
+    return list_names(wallet_of(name).title for name in outside if name not in here)
 
 
 def _has_lapsed(view: OrderView) -> bool:
@@ -178,16 +186,21 @@ def _page(request: HttpRequest, view: OrderView, wanted: Method) -> str:
     return f"{reverse('pay', kwargs={'number': view.order.number})}?{choose}{wanted.query}"
 
 
-def _line(view: OrderView, wanted: Method | None, methods: Sequence[Method]) -> Text:
-    if not methods:
-        return NO_METHOD % {"currency": view.order.currency}
-    if _has_lapsed(view) and view.payment:
+def _line_of_none(order: Order, codes: Sequence[Method], elsewhere: str) -> Text:
+    if elsewhere:
+        return NO_METHOD_IN_APP
+    return NO_METHOD_ON_PHONE if codes else NO_METHOD % {"amount": order.amount_text}
+
+
+def _line(view: OrderView, wanted: Method | None) -> Text:
+    if _has_lapsed(view) and view.payment and action_type(view.payment) != "voucher":
         return LAPSED % {"title": wallet_of(view.payment.channel).title}
     was_held_up = view.payment is not None and view.payment.close_unanswered_since is not None
     if wanted is None or not was_held_up or view.may_supersede:
         return ""
     if view.situation is Situation.TO_PAY:
         return PREVIOUS_CLOSED % {"title": wanted.wallet.title}
-    if view.situation is Situation.WAITING:
-        return PREVIOUS_OPEN % {"title": wanted.wallet.title}
+    if view.situation is Situation.WAITING and view.payment:
+        stays = not class_of(view.payment.channel).can_close
+        return (PREVIOUS_STAYS if stays else PREVIOUS_OPEN) % {"title": wanted.wallet.title}
     return PREVIOUS_FIRST if view.situation in UNDECIDED else ""

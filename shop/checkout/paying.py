@@ -15,7 +15,6 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 
@@ -34,15 +33,18 @@ from payments.errors import (
     OrderIsPaid,
     PaymentConfirming,
 )
+from payments.models import Payment
 from payments.querying import query_order_by_person
 from payments.showing import OrderView, Situation, current_payment, view_order
 from payments.statuses import PaymentStatus
 from shop.checkout.choosing import CHOOSING, device_of, find_method, offer_methods
 from shop.checkout.doors import Page, post_only
 from shop.checkout.forms import MethodForm, PayerForm
+from shop.checkout.held import warn_of_voucher
 from shop.checkout.returns import list_returns
 from shop.checkout.story import tell_story
-from shop.checkout.words import tell, tell_order, wallet_of
+from shop.checkout.wallets import list_apps, wallet_of
+from shop.checkout.words import tell, tell_order, tell_unreported
 from shop.middleware import policy_with_form
 from shop.sessions import held_session
 
@@ -123,18 +125,16 @@ def check(request: HttpRequest, order: Order) -> HttpResponse:
     payment = current_payment(order)
     if payment is None:
         return redirect("pay", number=order.number)
-    app = wallet_of(payment.channel).app
+    asked = list(Payment.objects.filter(order=order).exclude(status=PaymentStatus.PAID))
     try:
         query_order_by_person(order.number)
     except AskedTooOften:
-        messages.info(
-            request, _("We asked %(app)s a moment ago, and keep asking by ourselves.") % {"app": app}
-        )
+        words = _("We asked %(apps)s a moment ago, and keep asking by ourselves.")
+        messages.info(request, words % {"apps": list_apps(asked)})
         return _back_to(order)
-    payment.refresh_from_db()
-    if payment.status != PaymentStatus.PAID:
-        words = _("%(app)s does not report a payment yet. If you have just paid, that can take a moment.")
-        messages.info(request, words % {"app": capfirst(str(app))})
+    paid = Payment.objects.filter(pk__in=[each.pk for each in asked], status=PaymentStatus.PAID)
+    if asked and not paid.exists():
+        messages.info(request, tell_unreported(asked))
     return _back_to(order)
 
 
@@ -202,7 +202,11 @@ def _show_pay(
     choice = offer_methods(request, view)
     action = {} if choice.is_open else _open_action(view)
     leads_to = action["url"] if action.get("type") == "form" else ""
-    context = _about(view) | {"choice": choice, "problem": problem, "lifetime_s": settings.ORDER_LIFETIME_S}
+    context = _about(view, is_choosing=choice.is_open) | {
+        "choice": choice,
+        "problem": problem,
+        "lifetime_s": settings.ORDER_LIFETIME_S,
+    }
     context |= {"action": action, "leads_to": leads_to} | _ways_out(request, order)
     context["line"] = choice.line or context["line"]
     context["refresh_s"] = CALM_REFRESH_S.get(action.get("type", ""), context["refresh_s"])
@@ -236,7 +240,7 @@ def _ways_out(request: HttpRequest, order: Order) -> dict[str, Any]:
     }
 
 
-def _about(view: OrderView) -> dict[str, Any]:
+def _about(view: OrderView, *, is_choosing: bool = False) -> dict[str, Any]:
     """What order and pay page both show: the view, its words, and how soon to look again."""
     returns = list_returns(view)
     words = tell(view, returns)
@@ -248,6 +252,7 @@ def _about(view: OrderView) -> dict[str, Any]:
         "lines": view.order.lines.select_related("product"),
         "words": words,
         "line": words.line,
+        "held": warn_of_voucher(view, is_choosing=is_choosing),
         "wallet": wallet_of(view.payment.channel) if view.payment else None,
         "pay_by": view.payment.expires_at if view.payment and view.payment.is_live else view.order.expires_at,
         "seconds_left": view.seconds_left if view.situation in COUNTING else 0,

@@ -12,7 +12,7 @@ from orders.statuses import CloseReason, OrderStatus
 from payments.showing import Mood
 from payments.statuses import PaymentStatus, ReceiptClass, RefundStatus
 from shop.checkout.returns import Return
-from shop.checkout.words import Text, wallet_of
+from shop.checkout.wallets import Text, wallet_of
 from shop.models import Event
 from shop.money import for_people
 

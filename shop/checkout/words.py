@@ -8,37 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from django.utils.functional import Promise
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from orders.statuses import OrderStatus
-from payments.channels.registry import CLASSES, title_of
+from payments.channels.offers import Device, offers
 from payments.models import Payment
 from payments.showing import Mood, OrderView, Situation
 from payments.statuses import PaymentStatus, RefundStatus
 from shop.checkout.returns import Return, add_up
-
-Text = str | Promise
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wallet:
-    """How people call a channel, and what they open to pay by it."""
-
-    title: Text
-    app: Text
-
-
-# A channel that is not here goes by its own title.
-WALLETS = {
-    "wechat": Wallet(title=_("WeChat Pay"), app=_("WeChat")),
-    "alipay": Wallet(title=_("Alipay"), app=_("Alipay")),
-    "unionpay": Wallet(title=_("UnionPay"), app=_("UnionPay")),
-    "paypal": Wallet(title=_("PayPal"), app=_("PayPal")),
-    "boleto": Wallet(title=_("Boleto"), app=_("the bank")),
-}
-SOME_WALLET = Wallet(title=_("the wallet"), app=_("the wallet"))
+from shop.checkout.wallets import SOME_WALLET, Text, list_apps, names_by_hand, wallet_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +52,7 @@ WORDS: dict[Situation, Words] = {
         mood=Mood.WAITING,
         icon="hourglass",
         title=_("Waiting for your payment"),
-        line=_(
-            "%(App)s has not answered yet. Trying again continues the same payment; you cannot pay it twice."
-        ),
+        line=_("%(App)s has not answered yet. You can try again: you do not pay twice by that."),
         then=_("Your payment"),
         look_again_s=3,
     ),
@@ -130,27 +107,27 @@ WORDS: dict[Situation, Words] = {
         mood=Mood.QUIET,
         icon="clock",
         title=_("The time to pay is over"),
-        line=_("The time to pay is over. If you did pay, the money comes back."),
+        line=_("The time to pay is over. If you did pay, the order goes on or the money comes back."),
     ),
     Situation.CANCELLED: Words(
         mood=Mood.QUIET,
         icon="cross",
         title=_("Cancelled"),
-        line=_("You cancelled this order. If a payment still arrives, the money comes back."),
+        line=_("This order is cancelled. If a payment still arrives, the money comes back."),
     ),
     Situation.LATE: Words(
         mood=Mood.BACK,
         icon="back",
         title=_("Your money is on its way back"),
-        line=_("Your payment came after the order closed. %(returned)s is on its way back to your wallet."),
-        then=_("The money in your wallet"),
+        line=_("Your money came after the order closed. %(returned)s is on its way back to your wallet."),
+        then=_("Your money is back"),
         look_again_s=20,
     ),
     Situation.REFUSED: Words(
         mood=Mood.WRONG,
         icon="alert",
         title=_("Waiting for your payment"),
-        line=_("The wallet refused this payment. Nothing was charged."),
+        line=_("%(App)s refused this payment. Nothing was charged."),
         then=_("Your payment"),
         look_again_s=20,
     ),
@@ -179,34 +156,62 @@ OPEN: dict[str, tuple[str, Text, Text]] = {
             "Your items are set aside. The boleto is on the payment page; banks tell us within three business days."
         ),
     ),
+    "sdk": (
+        "wallet",
+        _("Waiting for you to pay with %(title)s in the app in which you began"),
+        _("Your items are set aside. Finish the payment with %(title)s in the app in which you began it."),
+    ),
     "": (
         "wallet",
         _("Waiting for you to pay with %(title)s"),
         _("Your items are set aside. Finish the payment with %(title)s on the payment page."),
     ),
 }
+# The last day of a voucher is over, and its word is to come.
+VOUCHER_OVER = _(
+    "The last day of your boleto is over. If you paid it, just wait: banks tell us within three business days. "
+    "If you did not, you may pay another way."
+)
 # The shopper asked for another payment while an earlier one is undecided.
 PREVIOUS_FIRST = _("We are checking your earlier payment first, so that you do not pay twice.")
 PREVIOUS_CLOSED = _("Your earlier payment is closed. Go on with %(title)s.")
 PREVIOUS_OPEN = _(
     "Your earlier payment is still open. Go on with %(title)s, and it is closed before the new one begins."
 )
+PREVIOUS_STAYS = _(
+    "Your earlier payment is still open, and nobody can close it. Go on with %(title)s, and do not pay the earlier one."
+)
 # The present attempt is too old to be paid, its order is not: a page of a wallet lives some minutes only.
 LAPSED = _(
-    "The page of %(title)s was open for too long. Choose how to pay; the earlier payment is closed first."
+    "The page of %(title)s was open for too long. Choose how to pay; we ask about the earlier payment first."
 )
 PREVIOUS_UNDECIDED = _(
     "Your earlier payment is still undecided. You may pay another way now; if the earlier one turns out paid too, "
     "that money comes back by itself."
 )
+PREVIOUS_UNDECIDED_BY_HAND = _(
+    "Your earlier payment is still undecided. You may pay another way now; if both turn out paid, the second one is "
+    "sent back. A person sends back what was paid with %(by_hand)s."
+)
 NO_METHOD = _(
-    "This shop has no way yet to pay in %(currency)s, so the order cannot be paid here. Cancel it, or let it lapse."
+    "This shop has no way yet to pay %(amount)s, so the order cannot be paid here. Cancel it, or let it lapse."
 )
+NO_METHOD_IN_APP = _("Your items are set aside. To pay, open this page in your browser.")
+NO_METHOD_ON_PHONE = _("Your items are set aside. Pay with another phone.")
 EXPIRED_UNCHARGED = _(
-    "The time to pay is over. Nothing was charged as far as %(apps)s told us; if it was, it comes back by itself."
+    "The time to pay is over. Nothing was charged as far as %(apps)s told us; if it was, the order goes on or the money "
+    "comes back by itself."
 )
-AND = _(" and ")
+EXPIRED_UNCHARGED_BY_HAND = _(
+    "The time to pay is over. Nothing was charged as far as %(apps)s told us; if it was, the order goes on or the money "
+    "is sent back. A person sends back what was paid with %(by_hand)s."
+)
 NOT_TAKEN = _("%(title)s did not take this payment. Nothing was charged.")
+UNREPORTED = _("No payment is reported yet by %(apps)s. If you have just paid, that can take a moment.")
+UNREPORTED_VOUCHER = _(
+    "No payment is reported yet by %(apps)s. If you have just paid, that can take a moment, and of a boleto up to three "
+    "business days."
+)
 
 RETURNED = {
     (Situation.SURPLUS, RefundStatus.REFUNDED): _(
@@ -216,10 +221,10 @@ RETURNED = {
         "You paid twice. The first payment stands; a person is sending the second %(returned)s back."
     ),
     (Situation.LATE, RefundStatus.REFUNDED): _(
-        "Your payment came after the order closed. %(returned)s is back in your wallet."
+        "Your money came after the order closed. %(returned)s is back in your wallet."
     ),
     (Situation.LATE, RefundStatus.FAILED): _(
-        "Your payment came after the order closed. A person is sending %(returned)s back."
+        "Your money came after the order closed. A person is sending %(returned)s back."
     ),
 }
 
@@ -251,10 +256,13 @@ def tell(view: OrderView, returns: Sequence[Return]) -> Words:
     status, returned = add_up(returns, view.order.currency)
     line = _returned_line(view.situation, status, returns) if returns else _line(view, words)
     facts = _facts(view) | {"returned": returned}
+    title = words.title
+    if view.situation is Situation.LATE and status is RefundStatus.REFUNDED:
+        title, heading, then = words.then, words.then, ""  # what was to come has come
     return replace(
         words,
         icon=_opening(view)[0] if _is_open(view) else words.icon,
-        title=str(words.title) % facts,
+        title=str(title) % facts,
         line=str(line or words.line) % facts,
         heading=str(heading) % facts,
         then=str(then) % facts,
@@ -266,12 +274,15 @@ def tell_order(view: OrderView, words: Words) -> Text:
     return str(_opening(view)[2]) % _facts(view) if _is_open(view) else words.line
 
 
-def wallet_of(channel: str) -> Wallet:
-    """The words for a channel; its own title where there are none here, and the bare name of one that is gone."""
-    if channel in WALLETS:
-        return WALLETS[channel]
-    title = title_of(channel) if channel in CLASSES else channel
-    return Wallet(title=title, app=title)
+def action_type(payment: Payment | None) -> str:
+    """What the shopper has to pay by, by the contract's name; "" when there is nothing."""
+    return str(((payment and payment.action) or {}).get("type", ""))
+
+
+def tell_unreported(asked: Sequence[Payment]) -> str:
+    """That the channels of these attempts, who have just been asked, report no payment."""
+    has_voucher = any(action_type(payment) == "voucher" for payment in asked)
+    return str(UNREPORTED_VOUCHER if has_voucher else UNREPORTED) % {"apps": list_apps(asked)}
 
 
 def _is_open(view: OrderView) -> bool:
@@ -279,8 +290,7 @@ def _is_open(view: OrderView) -> bool:
 
 
 def _opening(view: OrderView) -> tuple[str, Text, Text]:
-    action = (view.payment and view.payment.action) or {}
-    return OPEN.get(action.get("type", ""), OPEN[""])
+    return OPEN.get(action_type(view.payment), OPEN[""])
 
 
 def _returned_line(situation: Situation, status: RefundStatus, returns: Sequence[Return]) -> Text | None:
@@ -291,20 +301,30 @@ def _returned_line(situation: Situation, status: RefundStatus, returns: Sequence
 
 def _line(view: OrderView, words: Words) -> Text:
     if view.situation is Situation.EXPIRED and (deciders := _deciders(view)):
-        return EXPIRED_UNCHARGED % {"apps": deciders}
+        by_hand = names_by_hand(each.channel for each in deciders)
+        facts = {"apps": list_apps(deciders), "by_hand": by_hand}
+        return (EXPIRED_UNCHARGED_BY_HAND if by_hand else EXPIRED_UNCHARGED) % facts
+    if view.situation is Situation.ENDING and action_type(view.payment) == "voucher":
+        return VOUCHER_OVER
     if view.situation is Situation.REFUSED and view.payment and view.payment.action is None:
         return NOT_TAKEN
     if view.may_supersede:
-        return PREVIOUS_UNDECIDED
+        return _undecided_line(view)
     return _opening(view)[1] if _is_open(view) else words.line
 
 
-def _deciders(view: OrderView) -> str:
-    """Who was asked to take money, if they have said of all attempts that they took none; else ""."""
-    attempts = Payment.objects.filter(order=view.order).order_by("pk").values_list("channel", "status")
-    if any(status not in (PaymentStatus.CLOSED, PaymentStatus.FAILED) for channel, status in attempts):
-        return ""
-    return str(AND).join(str(wallet_of(channel).app) for channel in dict(attempts))
+def _undecided_line(view: OrderView) -> Text:
+    """Of two payments the one that comes second goes back, and that may be any that the shopper may choose now."""
+    order = view.order
+    by_hand = names_by_hand(offer.channel.name for offer in offers(order.currency, Device.PC, order.amount))
+    return PREVIOUS_UNDECIDED_BY_HAND % {"by_hand": by_hand} if by_hand else PREVIOUS_UNDECIDED
+
+
+def _deciders(view: OrderView) -> list[Payment]:
+    """The attempts to pay, if their channels have said of all of them that they took nothing; else none."""
+    attempts = list(view.order.payments.order_by("pk"))
+    took_nothing = all(each.status in (PaymentStatus.CLOSED, PaymentStatus.FAILED) for each in attempts)
+    return attempts if took_nothing else []
 
 
 def _facts(view: OrderView) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +31,14 @@ STICKING_OUT = """
 # Two cores may be busy with other tests.
 PATIENCE_MS = 20_000
 expect.set_options(timeout=PATIENCE_MS)
+
+WIDTHS = (1280, 390)
+Scheme = Literal["light", "dark"]
+
+
+def height_of(width: int) -> int:
+    """Of a window that is so wide: a phone's or a PC's."""
+    return 844 if width < 600 else 800
 
 
 def find_browser() -> str:
@@ -76,14 +84,12 @@ def open_page(browser: Browser, live_server) -> Iterator[Callable[..., Page]]:
         *,
         width: int = 1280,
         javascript: bool = True,
-        scheme: Literal["light", "dark"] = "light",
         user_agent: str | None = None,
     ) -> Page:
         context = browser.new_context(
-            viewport={"width": width, "height": 844 if width < 600 else 800},
+            viewport={"width": width, "height": height_of(width)},
             base_url=live_server.url,
             java_script_enabled=javascript,
-            color_scheme=scheme,
             user_agent=user_agent,
         )
         context.set_default_timeout(PATIENCE_MS)
@@ -99,16 +105,30 @@ def open_page(browser: Browser, live_server) -> Iterator[Callable[..., Page]]:
 
 
 @pytest.fixture
-def photograph(tmp_path: Path) -> Callable[[Page, str], None]:
-    """Keeps a picture of a page, in the folder `SCREENSHOTS` when it is set. No page may scroll sideways."""
-    folder = Path(os.environ.get("SCREENSHOTS") or tmp_path)
-    folder.mkdir(parents=True, exist_ok=True)
+def photograph() -> Callable[..., None]:
+    """Sees to it that no page scrolls sideways in windows of these widths, its own if none is given.
 
-    def take(page: Page, name: str) -> None:
+    And keeps a picture of each where `SCREENSHOTS` names a folder, in these color schemes.
+    """
+
+    def take(page: Page, name: str, *, widths: Sequence[int] = (), schemes: Sequence[Scheme] = ()) -> None:
         page.wait_for_load_state("load")
-        width = page.viewport_size["width"] if page.viewport_size else 0
-        page.screenshot(path=folder / f"{name}-{width}.png", full_page=True)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} scrolls sideways"
-        assert page.evaluate(STICKING_OUT) == [], f"{name} is cut off in a window of {width} px"
+        usual = page.viewport_size
+        assert usual
+        for width in widths or [usual["width"]]:
+            page.set_viewport_size({"width": width, "height": height_of(width)})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} scrolls sideways"
+            assert page.evaluate(STICKING_OUT) == [], f"{name} is cut off in a window of {width} px"
+            if folder := os.environ.get("SCREENSHOTS"):
+                _keep_picture(page, Path(folder) / f"{name}-{width}.png", schemes)
+        page.set_viewport_size(usual)
 
     return take
+
+
+def _keep_picture(page: Page, path: Path, schemes: Sequence[Scheme]) -> None:
+    if not schemes:
+        page.screenshot(path=path, full_page=True)
+    for scheme in schemes:
+        page.emulate_media(color_scheme=scheme)
+        page.screenshot(path=path.with_stem(f"{path.stem}-{scheme}"), full_page=True, animations="disabled")

@@ -10,7 +10,15 @@ from playwright.sync_api import Page, expect
 
 from orders.models import Order
 from payments.models import Payment
-from tests.browser.shopping import ORDER_PAGE, PAY_PAGE, order_one, pay_by_wallet
+from tests.browser.conftest import WIDTHS
+from tests.browser.shopping import (
+    PAY_PAGE,
+    buy_one,
+    expect_order,
+    expect_paid,
+    order_one,
+    pay_by_wallet,
+)
 from tests.checkout.actions import ACTIONS
 from tests.factories import make_payment
 from tests.payments.channels.test_offers import ANDROID, IPHONE
@@ -21,6 +29,7 @@ pytestmark = [
     pytest.mark.usefixtures("every_channel"),
 ]
 
+SCHEMES = ("light", "dark")
 PHONE = {"width": 390, "user_agent": IPHONE}
 GOODS = {"CNY": "Longjing tea", "USD": "Pocket notebook", "BRL": "Hammock from Ceará"}
 CODES = [("WeChat Pay", "WeChat"), ("Alipay", "Alipay"), ("UnionPay", "UnionPay")]
@@ -39,11 +48,6 @@ def pay_and_come_back(wallet: Page) -> None:
     """What the shopper does on the channel's page."""
     wallet.get_by_role("button", name=re.compile("^(Pay|Agree|Approve)")).click()
     wallet.get_by_role("link", name="Back to the shop").click()
-
-
-def expect_paid(page: Page) -> None:
-    expect(page).to_have_url(ORDER_PAGE)
-    expect(page.get_by_role("heading", level=1)).to_have_text("We are packing your order")
 
 
 # ---- on the PC ---------------------------------------------------------------------------------------------------
@@ -69,7 +73,7 @@ def test_paypal_on_the_pc_opens_beside_the_shop_which_stays_and_sees_it(open_pag
         page.get_by_role("link", name="Open PayPal").click()
     expect(page).to_have_url(PAY_PAGE)
     pay_and_come_back(popup.value)
-    expect_paid(popup.value)
+    expect_order(popup.value)
     expect_paid(page)
     assert Payment.objects.get().scene == "page"
 
@@ -79,7 +83,7 @@ def test_boleto_asks_who_pays_and_shows_a_voucher_that_is_found_when_it_is_paid(
     open_page, photograph, every_channel, phone
 ):
     page = open_page(**phone)
-    order_one(page, GOODS["BRL"])
+    buy_one(page, GOODS["BRL"])
     page.get_by_role("link", name="Boleto").click()
     tell_payer(page, tax_id="111.222.333-44")
     expect(page.get_by_role("alert")).to_contain_text("Nothing was started yet.")
@@ -109,17 +113,28 @@ def tell_payer(page: Page, *, tax_id: str) -> None:
     page.get_by_role("button", name="Go on with Boleto").click()
 
 
-def test_boleto_that_waits_gives_way_to_paypal(open_page):
+def test_boleto_that_waits_gives_way_to_paypal_and_the_pages_ask_not_to_pay_it(open_page, photograph):
     page = open_page()
     order_one(page, GOODS["BRL"])
     page.get_by_role("link", name="Boleto").click()
     tell_payer(page, tax_id="529.982.247-25")
+    still_held = page.get_by_text("You still hold a boleto for this order.")
+    expect(still_held).to_be_hidden()
     page.get_by_role("link", name="Pay another way").click()
+    expect(still_held).to_contain_text("Do not pay it if you pay another way: throw it away.")
+    photograph(page, "29-choice-beside-a-boleto", widths=WIDTHS)
     page.get_by_role("button", name="PayPal").click()
+    expect(still_held).to_be_visible()
+    photograph(page, "30-paypal-beside-a-boleto", widths=WIDTHS)
     with page.expect_popup() as popup:
         page.get_by_role("link", name="Open PayPal").click()
     pay_and_come_back(popup.value)
-    expect_paid(page)
+    expect_order(page)
+    expect(still_held).to_contain_text("Do not pay it: throw it away.")
+    photograph(page, "31-order-beside-a-boleto", widths=WIDTHS)
+    page.goto(f"{page.url}pay/")
+    expect(still_held).to_contain_text("Do not pay it: throw it away.")
+    photograph(page, "32-paid-beside-a-boleto", widths=WIDTHS)
     assert [payment.status for payment in Payment.objects.order_by("pk")] == ["PAYING", "PAID"]
 
 
@@ -135,7 +150,7 @@ def test_wallet_opens_on_the_phone_and_leads_back_to_the_paid_order(
     photograph(page, f"24-launch-{app}")
     launch(page, app)
     pay_and_come_back(page)
-    expect_paid(page)
+    expect_order(page)
     assert Payment.objects.get().scene == "wap"
 
 
@@ -145,7 +160,7 @@ def test_wallet_opens_on_the_phone_without_javascript(open_page, title, app, cur
     choose(page, title, currency)
     launch(page, app)
     pay_and_come_back(page)
-    expect_paid(page)
+    expect_order(page)
 
 
 def launch(page: Page, app: str) -> None:
@@ -183,7 +198,7 @@ def test_wallet_that_does_not_open_unfolds_the_other_ways_after_some_seconds(ope
     page.unroute("**/gateway.do*")
     page.get_by_role("link", name="Try again").click()
     pay_and_come_back(page)
-    expect_paid(page)
+    expect_order(page)
 
 
 def test_other_ways_can_be_unfolded_without_javascript(open_page):
@@ -267,13 +282,12 @@ def test_typed_payer_stays_while_the_page_is_kept_true(open_page):
     expect(page.get_by_label("State")).to_have_value("CE")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_page_of_every_action_fits_a_window_of_320(open_page, photograph, scheme):
-    page = open_page(width=320, scheme=scheme, user_agent=IPHONE)
+def test_page_of_every_action_fits_a_window_of_320(open_page, photograph):
+    page = open_page(width=320, user_agent=IPHONE)
     order_one(page, GOODS["BRL"])
     page.get_by_role("link", name="Boleto").click()
     page.get_by_role("button", name="Go on with Boleto").click()
-    photograph(page, f"28-payer-{scheme}")
+    photograph(page, "28-payer", schemes=SCHEMES)
     order = Order.objects.get()
     for kind, action in ACTIONS.items():
         order.payments.update(superseded_at=order.created_at)
@@ -281,4 +295,4 @@ def test_page_of_every_action_fits_a_window_of_320(open_page, photograph, scheme
         page.goto(f"/orders/{order.number}/pay/")
         if kind == "redirect":
             page.get_by_text("Did PayPal not open?").click()
-        photograph(page, f"28-{kind}-{scheme}")
+        photograph(page, f"28-{kind}", schemes=SCHEMES)

@@ -8,12 +8,23 @@ from playwright.sync_api import Page, expect
 
 from orders.models import Order, Product
 from payments.models import Payment
-from tests.browser.shopping import ORDER_PAGE, PAY_PAGE, fill_in, order_tea, pay_by_wallet, show_code
+from tests.browser.conftest import WIDTHS
+from tests.browser.shopping import (
+    ORDER_PAGE,
+    PAY_PAGE,
+    buy_one,
+    expect_order,
+    expect_paid,
+    fill_in,
+    order_tea,
+    pay_by_wallet,
+    show_code,
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("width", WIDTHS)
 def test_shopper_buys_scans_pays_and_sees_it(open_page, photograph, width):
     page = open_page(width=width)
     page.goto("/")
@@ -28,48 +39,44 @@ def test_shopper_buys_scans_pays_and_sees_it(open_page, photograph, width):
     show_code(page)
     photograph(page, "5-code")
     pay_by_wallet(page)
-    expect(page.get_by_role("status")).to_have_text("Paid. Thank you.")
+    expect_paid(page)
     photograph(page, "6-paid")
-    expect(page).to_have_url(ORDER_PAGE)
-    expect(page.get_by_role("heading", level=1)).to_have_text("We are packing your order")
+    expect_order(page)
     photograph(page, "7-order")
     assert Order.objects.get().status == "READY_FOR_SHIPMENT"
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-def test_all_of_it_works_without_javascript(open_page, photograph, width):
-    page = open_page(width=width, javascript=False)
-    order_tea(page)
+def test_all_of_it_works_without_javascript(open_page, photograph):
+    page = open_page(javascript=False)
+    buy_one(page)
     show_code(page)
     pay_by_wallet(page)
     expect(page.get_by_text("Paid. Thank you.")).to_be_visible()  # the page refreshes itself
-    photograph(page, "8-paid-without-javascript")
+    photograph(page, "8-paid-without-javascript", widths=WIDTHS)
     page.get_by_role("link", name="See your order").click()
-    expect(page).to_have_url(ORDER_PAGE)
-    expect(page.get_by_role("heading", level=1)).to_have_text("We are packing your order")
+    expect_order(page)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_page_scrolls_sideways_at_320(open_page, photograph, scheme):
-    page = open_page(width=320, scheme=scheme)
+def test_no_page_scrolls_sideways_at_320(open_page, photograph):
+    page = open_page(width=320)
     page.goto("/")
-    photograph(page, f"catalogue-{scheme}")
+    photograph(page, "catalogue", schemes=("light", "dark"))
     page.get_by_role("button", name="Add Longjing tea to the cart").click()
     page.goto("/")
     page.get_by_role("button", name="Add Hammock from Ceará to the cart").click()
-    photograph(page, f"mixed-cart-{scheme}")
+    photograph(page, "mixed-cart", schemes=("light", "dark"))
     page.goto("/checkout/?currency=CNY")
     page.get_by_role("button", name="Place the order").click()
     expect(page.get_by_role("alert")).to_contain_text("Nothing was ordered yet.")
-    photograph(page, f"wrong-checkout-{scheme}")
+    photograph(page, "wrong-checkout", schemes=("light", "dark"))
     fill_in(page)
     page.get_by_role("button", name="Place the order").click()
     show_code(page)
-    photograph(page, f"code-{scheme}")
+    photograph(page, "code", schemes=("light", "dark"))
     page.get_by_role("link", name=re.compile("^N")).click()
-    photograph(page, f"order-{scheme}")
+    photograph(page, "order", schemes=("light", "dark"))
     page.goto("/orders/N000000000000000/")
-    photograph(page, f"not-found-{scheme}")
+    photograph(page, "not-found", schemes=("light", "dark"))
 
 
 def test_name_of_one_long_word_breaks_and_does_not_push_the_price_away(open_page, photograph):
@@ -94,7 +101,7 @@ def test_press_on_check_finds_what_no_notification_told(open_page, sandbox):
     show_code(page)
     pay_by_wallet(page)
     page.get_by_role("button", name="I have paid").click()
-    expect(page.get_by_role("status")).to_have_text("Paid. Thank you.")
+    expect_paid(page)
     assert Payment.objects.get().status == "PAID"
 
 
@@ -114,10 +121,10 @@ def test_back_button_after_paying_shows_that_it_is_paid(open_page):
     order_tea(page)
     show_code(page)
     pay_by_wallet(page)
-    expect(page).to_have_url(ORDER_PAGE)
+    expect(page).to_have_url(ORDER_PAGE)  # by itself
     page.go_back()
     expect(page).to_have_url(PAY_PAGE)
-    expect(page.get_by_role("status")).to_have_text("Paid. Thank you.")
+    expect_paid(page)
     expect(page.get_by_role("link", name="See your order")).to_be_visible()
 
 
@@ -135,7 +142,7 @@ def test_status_line_stays_in_its_place_when_the_payment_is_found(open_page):
     show_code(page)
     place = top_of_status(page)
     pay_by_wallet(page)
-    expect(page.get_by_role("status")).to_have_text("Paid. Thank you.")
+    expect_paid(page)
     assert top_of_status(page) == place
 
 
@@ -150,7 +157,7 @@ def test_waiting_page_outlives_a_shop_that_is_away_for_a_moment(open_page):
         pass  # and once more, by itself
     page.unroute("**/status?*")
     pay_by_wallet(page)
-    expect(page).to_have_url(ORDER_PAGE)
+    expect_paid(page)
 
 
 def test_lost_session_is_told_a_way_on(open_page):

@@ -10,28 +10,36 @@ from orders.models import Order
 from payments.models import Payment, Refund
 from payments.querying import query_payment
 from payments.refunding import send_refund
-from tests.browser.shopping import ORDER_PAGE, PAY_PAGE, fill_in, order_tea, pay_by_wallet, show_code
+from tests.browser.conftest import WIDTHS
+from tests.browser.shopping import (
+    PAY_PAGE,
+    buy_one,
+    expect_order,
+    expect_paid,
+    fill_in,
+    order_tea,
+    pay_by_wallet,
+    show_code,
+)
 from tests.checkout.conftest import begin_on_a_phone
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
-WIDTHS = pytest.mark.parametrize("width", [1280, 390])
 PREVIOUS_FIRST = "We are checking your earlier payment first, so that you do not pay twice."
 
 
 # ---- the same order ----------------------------------------------------------------------------------------------
 
 
-@WIDTHS
-def test_same_order_again_is_asked_about_and_placed_by_the_second_button_only(open_page, photograph, width):
-    page = open_page(width=width)
-    order_tea(page)
+def test_same_order_again_is_asked_about_and_placed_by_the_second_button_only(open_page, photograph):
+    page = open_page()
+    buy_one(page)
     first = Order.objects.get().number
     fill_again(page)
     page.get_by_role("button", name="Place the order").click()
     note = page.get_by_role("alert")
     expect(note).to_contain_text(f"You placed the same order a moment ago: {first}")
-    photograph(page, "9-same-order")
+    photograph(page, "9-same-order", widths=WIDTHS)
     page.get_by_role("link", name="Go to that order").click()
     expect(page.get_by_role("link", name=first)).to_be_visible()
     page.goto("/checkout/")  # the cart is as it was
@@ -44,7 +52,7 @@ def test_same_order_again_is_asked_about_and_placed_by_the_second_button_only(op
 
 def test_enter_key_on_the_page_that_asks_is_no_choice(open_page):
     page = open_page()
-    order_tea(page)
+    buy_one(page)
     fill_again(page)
     page.get_by_role("button", name="Place the order").click()
     expect(page.get_by_role("alert")).to_contain_text("Do you want all of it twice?")
@@ -55,14 +63,13 @@ def test_enter_key_on_the_page_that_asks_is_no_choice(open_page):
     assert Order.objects.count() == 1
 
 
-@WIDTHS
-def test_same_order_from_another_browser_shows_no_number(open_page, photograph, width):
-    order_tea(open_page())
-    elsewhere = open_page(width=width)
+def test_same_order_from_another_browser_shows_no_number(open_page, photograph):
+    buy_one(open_page())
+    elsewhere = open_page()
     fill_again(elsewhere)
     elsewhere.get_by_role("button", name="Place the order").click()
     expect(elsewhere.get_by_role("alert")).to_contain_text("The same order was placed a moment ago")
-    photograph(elsewhere, "10-same-order-elsewhere")
+    photograph(elsewhere, "10-same-order-elsewhere", widths=WIDTHS)
     expect(elsewhere.get_by_text(Order.objects.get().number)).to_have_count(0)
 
 
@@ -74,9 +81,8 @@ def fill_again(page: Page) -> None:
     fill_in(page)
 
 
-@WIDTHS
-def test_form_that_is_changed_after_it_was_sent_is_told_which_order_stands(open_page, photograph, width):
-    page = open_page(width=width)
+def test_form_that_is_changed_after_it_was_sent_is_told_which_order_stands(open_page, photograph):
+    page = open_page()
     fill_again(page)
     token = page.locator("[name=form_token]").get_attribute("value")
     page.get_by_role("button", name="Place the order").click()
@@ -86,7 +92,7 @@ def test_form_that_is_changed_after_it_was_sent_is_told_which_order_stands(open_
     page.get_by_label("Address").fill("2 Garden Road")
     page.get_by_role("button", name="Place the order").click()
     expect(page.get_by_role("alert")).to_contain_text("Your order was placed before you changed the form")
-    photograph(page, "11-changed-form")
+    photograph(page, "11-changed-form", widths=WIDTHS)
 
 
 # ---- another payment ---------------------------------------------------------------------------------------------
@@ -123,14 +129,11 @@ def expect_code(page: Page) -> None:
     assert (earlier.status, wanted.status, wanted.scene) == ("CLOSED", "PAYING", "qr")
 
 
-@WIDTHS
-def test_wanted_payment_comes_by_itself_when_the_earlier_one_turns_out_closed(
-    open_page, photograph, sandbox, width
-):
-    page = open_page(width=width)
+def test_wanted_payment_comes_by_itself_when_the_earlier_one_turns_out_closed(open_page, photograph, sandbox):
+    page = open_page()
     earlier = hold_up(page, sandbox, when="after")
     expect(page.get_by_text("Then on with WeChat Pay")).to_be_visible()
-    photograph(page, "12-held-up")
+    photograph(page, "12-held-up", widths=WIDTHS)
     query_payment(earlier.number)
     expect_code(page)
     pay_by_wallet_unheard(page)
@@ -139,7 +142,7 @@ def test_wanted_payment_comes_by_itself_when_the_earlier_one_turns_out_closed(
 def pay_by_wallet_unheard(page: Page) -> None:
     pay_by_wallet(page)
     page.get_by_role("button", name="I have paid").click()
-    expect(page.get_by_role("status")).to_have_text("Paid. Thank you.")
+    expect_paid(page)
 
 
 def test_wanted_payment_comes_by_itself_when_the_channel_answers_again(open_page, sandbox):
@@ -154,27 +157,24 @@ def test_earlier_payment_that_turns_out_paid_leads_to_the_order(open_page, sandb
     earlier = hold_up(page, sandbox)
     sandbox.pay(earlier.number)
     query_payment(earlier.number)
-    expect(page).to_have_url(ORDER_PAGE)
-    expect(page.get_by_role("heading", level=1)).to_have_text("We are packing your order")
+    expect_order(page)
     assert Payment.objects.count() == 1
 
 
-@WIDTHS
 def test_without_javascript_the_wanted_payment_is_one_press_away_once_the_earlier_one_is_closed(
-    open_page, photograph, sandbox, width
+    open_page, photograph, sandbox
 ):
-    page = open_page(width=width, javascript=False)
+    page = open_page(javascript=False)
     earlier = hold_up(page, sandbox, when="after")
     query_payment(earlier.number)
     expect(page.get_by_text("Your earlier payment is closed. Go on with WeChat Pay.")).to_be_visible()
-    photograph(page, "13-go-on-without-javascript")
+    photograph(page, "13-go-on-without-javascript", widths=WIDTHS)
     page.get_by_role("button", name="WeChat Pay").click()
     expect_code(page)
 
 
-@WIDTHS
-def test_open_page_offers_another_way_by_itself_after_a_minute(open_page, photograph, sandbox, width):
-    page = open_page(width=width)
+def test_open_page_offers_another_way_by_itself_after_a_minute(open_page, photograph, sandbox):
+    page = open_page()
     hold_up(page, sandbox)
     silent = {"channel": "wechat", "when": "before", "what": "status", "value": 500, "times": 50}
     sandbox.set_faults({"script": [silent | {"operation": each} for each in ("close", "query")]})
@@ -182,7 +182,7 @@ def test_open_page_offers_another_way_by_itself_after_a_minute(open_page, photog
     Payment.objects.update(is_unsure=True, close_unanswered_since=F("close_unanswered_since") - minute)
     expect(page.get_by_role("heading", name="Pay another way")).to_be_visible()
     expect(page.get_by_role("status")).to_contain_text("that money comes back by itself")
-    photograph(page, "14-another-way")
+    photograph(page, "14-another-way", widths=WIDTHS)
     page.get_by_role("button", name="WeChat Pay").click()
     expect(page.get_by_role("img", name="WeChat Pay QR code for ¥129.00")).to_be_visible()
     assert Payment.objects.filter(superseded_at__isnull=False).count() == 1
@@ -191,16 +191,15 @@ def test_open_page_offers_another_way_by_itself_after_a_minute(open_page, photog
 # ---- two payments ------------------------------------------------------------------------------------------------
 
 
-@WIDTHS
-def test_second_payment_is_explained_until_it_is_back(open_page, photograph, sandbox, width):
-    page = open_page(width=width)
+def test_second_payment_is_explained_until_it_is_back(open_page, photograph, sandbox):
+    page = open_page()
     order_tea(page)
     earlier = begin_on_a_phone(Order.objects.get())
     Payment.objects.update(superseded_at=F("created_at"))
     page.reload()
     show_code(page)
     pay_by_wallet(page)
-    expect(page).to_have_url(ORDER_PAGE)
+    expect_order(page)
     sandbox.pay(earlier.number)
     query_payment(earlier.number)
     page.reload()
@@ -210,15 +209,15 @@ def test_second_payment_is_explained_until_it_is_back(open_page, photograph, san
     expect(card).to_contain_text("Paid twice: the order needs one payment, and the first one stands.")
     expect(card).to_contain_text("On its way to your wallet")
     expect(page.locator(".story")).to_contain_text("Paid once more with WeChat Pay")
-    photograph(page, "15-paid-twice")
+    photograph(page, "15-paid-twice", widths=WIDTHS)
     page.goto(page.url + "pay/")
     expect(page.get_by_role("status")).to_have_text(going)
-    photograph(page, "16-paid-twice-pay-page")
+    photograph(page, "16-paid-twice-pay-page", widths=WIDTHS)
     page.get_by_role("link", name="See your order").click()
     send_until_back()
     expect(page.get_by_role("status")).to_contain_text("the second ¥129.00 is back in your wallet.")
     expect(card).to_contain_text("Back in your wallet")
-    photograph(page, "17-paid-twice-and-back")
+    photograph(page, "17-paid-twice-and-back", widths=WIDTHS)
 
 
 def send_until_back() -> None:

@@ -13,7 +13,7 @@ from payments.models import Payment
 from payments.querying import query_payment
 from tests.checkout.conftest import begin_on_a_phone, own
 from tests.checkout.test_paying import WECHAT, fault, text
-from tests.factories import make_order
+from tests.factories import make_order, make_payment
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -90,6 +90,22 @@ def test_earlier_payment_that_turns_out_open_may_be_closed_by_asking_again(shopp
     assert 'class="qr"' not in text(page)
     assert "Waiting for you to scan" in text(shopper.post(path, WECHAT, follow=True))
     assert [payment.status for payment in Payment.objects.all()] == ["CLOSED", "PAYING"]
+
+
+@pytest.mark.parametrize(
+    ("channel", "words"),
+    [
+        ("alipay", ". Go on with WeChat Pay, and it is closed before the new one begins."),
+        ("unionpay", ", and nobody can close it. Go on with WeChat Pay, and do not pay the earlier one."),
+        ("boleto", ", and nobody can close it. Go on with WeChat Pay, and do not pay the earlier one."),
+    ],
+)
+def test_earlier_payment_is_said_to_be_closed_only_where_its_channel_can(shopper, five, channel, words):
+    order = make_order()
+    make_payment(order, channel=channel)
+    Payment.objects.update(close_unanswered_since=Now())
+    page = text(shopper.get(f"{own(shopper, order)}pay/?channel=wechat&scene=qr"))
+    assert f"Your earlier payment is still open{words}" in page
 
 
 def test_earlier_payment_that_turns_out_paid_is_the_payment(shopper, sandbox, path):
@@ -169,3 +185,12 @@ def test_only_a_page_that_was_held_up_asks_again_by_itself(shopper, sandbox, pat
     hear_the_channel()
     assert 'data-after="5"' in text(held_up)
     assert "data-after" not in text(refreshed(shopper, held_up))
+
+
+@pytest.mark.parametrize(("channel", "is_offered"), [("paypal", True), ("boleto", False)])
+def test_voucher_whose_last_day_is_over_is_not_offered_again(shopper, five, channel, is_offered):
+    order = make_order()
+    make_payment(order, channel=channel, lives_s=-1)
+    page = text(shopper.get(f"{own(shopper, order)}pay/"))
+    assert "Alipay" in page
+    assert (f'value="{channel}"' in page) is is_offered

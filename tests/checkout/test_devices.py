@@ -82,7 +82,7 @@ def test_browser_of_a_wallet_is_told_what_another_browser_could_open(five, agent
     page = show(order, agent)
     assert ("cannot be opened inside of this app" in page) is bool(titles)
     if titles:
-        assert f"<p>{titles} cannot be opened" in page
+        assert f"<p>{titles} cannot be opened inside of this app. To pay that way, open" in page
         assert f'value="{settings.PUBLIC_URL}{link_of(order)}"' in page
 
 
@@ -90,8 +90,16 @@ def test_browser_of_a_wallet_in_which_nothing_works_is_still_told_a_way(offer):
     offer(Offered("wechat", "wap"))
     page = show(make_order(), IN_WECHAT)
     assert forms(page) == []
-    assert "open this page in your browser" in page
+    assert "Your items are set aside. To pay, open this page in your browser." in page
+    assert "no way yet to pay" not in page
     assert 'data-copy="link"' in page
+
+
+def test_phone_on_which_only_a_code_can_be_shown_says_that_another_one_pays(offer):
+    offer(Offered("wechat", "qr"))
+    page = show(make_order(), IPHONE)
+    assert forms(page) == [("wechat", "qr")]
+    assert "Your items are set aside. Pay with another phone." in page
 
 
 def test_link_for_another_browser_opens_the_page_there(five):
@@ -169,7 +177,7 @@ def test_page_of_every_action_has_a_way_on_and_no_foreign_code(five, kind, agent
         ),
         ("form", "Waiting for you to pay with PayPal", "Finish the payment with PayPal on the payment page."),
         ("voucher", "Waiting for your boleto to be paid.", "The boleto is on the payment page"),
-        ("sdk", "Waiting for you to pay with PayPal", "Finish the payment with PayPal on the payment page."),
+        ("sdk", "with PayPal in the app in which you began", "with PayPal in the app in which you began it."),
     ],
 )
 def test_status_line_says_what_is_waited_for(five, kind, line, elsewhere):
@@ -260,7 +268,17 @@ def test_wallets_page_that_was_open_for_too_long_leaves_the_choice_while_the_ord
     make_payment(order, scene="wap", action=REDIRECT, lives_s=-1)
     page = show(order, IPHONE)
     assert "The page of WeChat Pay was open for too long." in page
+    assert "we ask about the earlier payment first" in page
     assert ("wechat", "wap") in forms(page)
+
+
+@pytest.mark.parametrize("path", ["", "pay/"], ids=["order", "pay"])
+def test_voucher_whose_last_day_is_over_asks_who_paid_it_to_wait(five, shopper, path):
+    order = make_order()
+    make_payment(order, channel="boleto", scene="voucher", action=VOUCHER, lives_s=-1)
+    page = shopper.get(own(shopper, order) + path).content.decode()
+    assert "The last day of your boleto is over. If you paid it, just wait" in page
+    assert "was open for too long" not in page
 
 
 @pytest.mark.parametrize(

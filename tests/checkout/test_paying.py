@@ -11,9 +11,10 @@ from orders.models import Order
 from payments.models import Payment
 from payments.showing import Situation
 from shop.models import Event
+from tests.checkout.actions import VOUCHER
 from tests.checkout.conftest import own
 from tests.checkout.situations import make_situation
-from tests.factories import make_order
+from tests.factories import make_order, make_payment
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -86,7 +87,7 @@ def test_way_to_pay_that_is_not_offered_is_refused(shopper, sandbox, method):
 def test_currency_without_a_channel_says_so(shopper, sandbox, currency):
     path = own(shopper, make_order(currency=currency))
     page = text(shopper.get(f"{path}pay/"))
-    assert f"no way yet to pay in {currency}" in page
+    assert f"no way yet to pay {Order.objects.get().amount_text}" in page
     assert 'class="method"' not in page
     assert shopper.post(f"{path}pay/", WECHAT).status_code == 400
 
@@ -155,8 +156,44 @@ def test_check_before_paying_says_that_nothing_is_reported_yet(shopper, sandbox)
     path = own(shopper, make_order())
     shopper.post(f"{path}pay/", WECHAT)
     answer = shopper.post(f"{path}check/", follow=True)
-    assert "WeChat does not report a payment yet" in text(answer)
+    assert "No payment is reported yet by WeChat. If you have just paid, that can take a moment.<" in text(
+        answer
+    )
     assert "Waiting for you to scan" in text(answer)
+
+
+def test_check_names_everybody_who_is_asked(shopper, every_channel):
+    order = make_order()
+    make_payment(order, channel="alipay")
+    Payment.objects.update(superseded_at=Now())
+    path = own(shopper, order)
+    shopper.post(f"{path}pay/", WECHAT)
+    assert "No payment is reported yet by Alipay and WeChat." in text(
+        shopper.post(f"{path}check/", follow=True)
+    )
+    assert "We asked Alipay and WeChat a moment ago" in text(shopper.post(f"{path}check/", follow=True))
+
+
+def test_check_that_finds_an_earlier_payment_paid_does_not_miss_another_one(shopper, every_channel):
+    order = make_order()
+    path = own(shopper, order)
+    shopper.post(f"{path}pay/", WECHAT)
+    every_channel.set_faults({"notify": {"drop": 1.0}})
+    earlier = Payment.objects.get()
+    Payment.objects.update(superseded_at=Now())
+    make_payment(order, channel="alipay")
+    every_channel.pay(earlier.number)
+    page = text(shopper.post(f"{path}check/", follow=True))
+    assert "Paid. Thank you." in page
+    assert '<p class="note"' not in page
+
+
+def test_check_of_a_boleto_promises_days_and_not_a_moment(shopper, every_channel):
+    order = make_order(currency="BRL")
+    make_payment(order, channel="boleto", scene="voucher", action=VOUCHER)
+    page = text(shopper.post(f"{own(shopper, order)}check/", follow=True))
+    assert "No payment is reported yet by the bank." in page
+    assert "of a boleto up to three business days" in page
 
 
 def test_check_again_at_once_does_not_ask_the_channel(shopper, sandbox):
@@ -189,14 +226,14 @@ def test_cancel_closes_the_order_and_its_code(shopper, sandbox):
     shopper.post(f"{path}pay/", WECHAT)
     answer = shopper.post(f"{path}cancel/", follow=True)
     assert answer.redirect_chain == [(path, 302)]
-    assert "You cancelled this order." in text(answer)
+    assert "This order is cancelled." in text(answer)
     assert sandbox.trades(Payment.objects.get().number)[0]["status"] == "CLOSED"
 
 
 def test_cancel_twice_is_harmless(shopper, sandbox):
     path = own(shopper, make_order())
     for _ in range(2):
-        assert "You cancelled this order." in text(shopper.post(f"{path}cancel/", follow=True))
+        assert "This order is cancelled." in text(shopper.post(f"{path}cancel/", follow=True))
     assert Event.objects.filter(to_status="CLOSED").count() == 1
 
 

@@ -19,7 +19,7 @@ from payments.statuses import RefundStatus
 from shop.checkout.returns import list_returns
 from shop.checkout.templatetags.look import duration
 from shop.checkout.words import WORDS, Words, tell
-from tests.checkout.conftest import own
+from tests.checkout.conftest import BOLETO, PAYPAL, own
 from tests.checkout.situations import STEPS, close, make_situation, settle
 from tests.factories import make_order, make_payment
 
@@ -165,7 +165,17 @@ def test_choice_to_go_on_is_offered_once_the_earlier_attempt_is_undecided_for_lo
     Payment.objects.update(close_unanswered_since=F("close_unanswered_since") - LONG)
     page = page_of(shopper, order, "pay/")
     assert 'name="supersede"' in page
-    assert "that money comes back by itself" in page
+    assert "if the earlier one turns out paid too, that money comes back by itself." in page
+
+
+def test_choice_to_go_on_with_a_boleto_tells_that_a_person_sends_its_money_back(shopper, offer):
+    offer(PAYPAL, BOLETO)
+    order = make_order(currency="BRL")
+    mark_unsure(make_payment(order, channel="paypal"))
+    Payment.objects.update(close_unanswered_since=F("close_unanswered_since") - LONG)
+    page = page_of(shopper, order, "pay/")
+    assert "the second one is sent back. A person sends back what was paid with Boleto." in page
+    assert "by itself" not in page
 
 
 def test_story_tells_what_happened_in_order_and_what_is_next(shopper):
@@ -233,7 +243,53 @@ def test_expired_order_names_every_channel_that_says_it_took_nothing():
         settle(make_payment(order, channel=channel), Outcome.CLOSED)
     close(order, CloseReason.EXPIRED)
     order.refresh_from_db()
-    assert "Nothing was charged as far as Alipay and PayPal told us" in words_of(order).line
+    line = words_of(order).line
+    assert "Nothing was charged as far as Alipay and PayPal told us" in line
+    assert line.endswith("the order goes on or the money comes back by itself.")
+
+
+@pytest.mark.parametrize("channels", [["boleto"], ["paypal", "boleto"], ["boleto", "paypal", "boleto"]])
+def test_expired_order_of_a_boleto_tells_that_a_person_sends_its_money_back(channels):
+    order = make_order(currency="BRL")
+    for channel in channels:
+        settle(make_payment(order, channel=channel), Outcome.CLOSED)
+    close(order, CloseReason.EXPIRED)
+    order.refresh_from_db()
+    line = words_of(order).line
+    assert line.endswith("A person sends back what was paid with Boleto.")
+    assert "by itself" not in line
+
+
+def test_late_money_that_is_back_is_no_more_on_its_way_anywhere(shopper):
+    order = make_situation(Situation.LATE)
+    assert "Your money is on its way back" in page_of(shopper, order)
+    Refund.objects.update(status=RefundStatus.REFUNDED)
+    page = page_of(shopper, order)
+    assert ">Your money is back</h1>" in page
+    assert 'class="next"' not in page
+    assert "Your money is on its way back" not in page
+
+
+@pytest.mark.parametrize("promise", ["by itself", "some minutes", "the day it is paid"])
+def test_no_template_promises_what_depends_on_the_channel_or_on_people(promise):
+    said = {
+        path.name for path in (settings.BASE_DIR / "templates").rglob("*.*") if promise in path.read_text()
+    }
+    assert said == set()
+
+
+def test_channel_that_needs_another_number_for_another_try_is_not_said_to_go_on_with_the_same():
+    order = make_order()
+    Payment.objects.filter(pk=make_payment(order, channel="unionpay").pk).update(action=None)
+    line = "UnionPay has not answered yet. You can try again: you do not pay twice by that."
+    assert words_of(order).line == line
+
+
+@pytest.mark.parametrize(("channel", "subject"), [("boleto", "The bank"), ("alipay", "Alipay")])
+def test_payment_that_was_refused_names_who_refused_it(channel, subject):
+    order = make_order()
+    settle(make_payment(order, channel=channel), Outcome.REFUSED)
+    assert words_of(order).line == f"{subject} refused this payment. Nothing was charged."
 
 
 @pytest.mark.parametrize(("channel", "subject"), [("boleto", "The bank"), ("unionpay", "UnionPay")])
