@@ -23,7 +23,7 @@ embedded.ensure_started_for(shop_settings)
 shop_settings.DATABASES["default"]["OPTIONS"]["options"] += " -c synchronous_commit=off"
 # A slow hash guards the passwords of people. That of a test's staff is made five hundred times.
 shop_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-TransactionTestCase._fixture_teardown = lambda _: empty_tables()  # type: ignore[method-assign]
+TransactionTestCase._fixture_teardown = lambda _: empty_tables()  # type: ignore[attr-defined]
 
 
 @pytest.fixture(autouse=True)

@@ -46,17 +46,6 @@ class ContactFactory(factory.Factory[Contact]):
 
 
 ANNA = ContactFactory.create()
-# What somebody who pays a boleto tells about herself; the tax number is the one for tests.
-MARIA = {
-    "tax_id": "000.000.000-00",
-    "address": {
-        "line1": "Rua A 1",
-        "city": "São Paulo",
-        "state": "SP",
-        "postal_code": "01001-000",
-        "country": "BR",
-    },
-}
 
 
 def make_product(sku: str = "tea", **fields: Any) -> Product:

@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_until(look: Callable[[], T], *, within_s: float = 10.0, every_s: float = 0.05) -> T:
+def wait_until(look: Callable[[], T | None], *, within_s: float = 10.0, every_s: float = 0.05) -> T:
     """What `look` returns as soon as it is true. Fails after `within_s`."""
     give_up = time.monotonic() + within_s
     while True:

@@ -27,21 +27,12 @@ from shop.alarms import claim_due, handle
 from shop.models import Alarm, Source
 from tests.factories import make_order, report
 from tests.flows.test_api import Api
+from tests.people import MARIA
 from tests.sandbox_process import SandboxProcess
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-MARIA = {
-    "tax_id": "000.000.000-00",
-    "address": {
-        "line1": "Rua A 1",
-        "city": "São Paulo",
-        "state": "SP",
-        "postal_code": "01001-000",
-        "country": "BR",
-    },
-}
 RESTING = ("query_payment", "expire_order")
 
 
@@ -337,6 +328,15 @@ def test_voucher_needs_to_know_who_pays(shopper):
     assert answer.status_code == 400
     assert answer.json()["errors"][0]["field"] == "payer.tax_id"
     assert not Payment.objects.exists()
+
+
+def test_person_who_cannot_be_is_refused_also_where_the_voucher_is_there(shopper):
+    order = shopper.order("BRL")
+    wish = Way("boleto", "voucher", "BRL").wish
+    assert shopper.apply(order.number, **wish).status_code == 201
+    answer = shopper.apply(order.number, **wish | {"payer": wish["payer"] | {"tax_id": "1"}})
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["field"] == "payer.tax_id"
 
 
 def test_tax_number_is_kept_sealed_and_only_while_it_is_needed(shopper):

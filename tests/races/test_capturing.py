@@ -19,6 +19,7 @@ from payments.sandbox.keys import Keyring
 from payments.sandbox.wechat_seals import WeChatKeys
 from shop.alarms import handle_now
 from tests.factories import make_order
+from tests.people import MARIA
 from tests.races.racing import patiently
 from tests.races.world import CLOSED, PAID, World
 from tests.redis_states import whatever_redis_does
@@ -29,16 +30,6 @@ pytestmark = [pytest.mark.django_db(transaction=True), whatever_redis_does]
 
 # The channel is never told that we do not want the money: it has nothing to close.
 GIVEN_UP = replace(CLOSED, trades=("OPEN",))
-PAYER = {
-    "tax_id": "000.000.000-00",
-    "address": {
-        "line1": "Rua A 1",
-        "city": "São Paulo",
-        "state": "SP",
-        "postal_code": "01001000",
-        "country": "BR",
-    },
-}
 
 
 class PayPalWorld(World):
@@ -106,7 +97,7 @@ def test_capture_against_expiry_pays_the_order_that_was_agreed_to_in_time(world,
 def test_capture_against_another_way_to_pay_leaves_one_that_can_be_paid_or_is(world, race):
     for _ in race.rounds(usually=2):
         order, payment = world.place_agreed()
-        voucher = partial(apply_for_payment, order.number, channel="boleto", scene="voucher", payer=PAYER)
+        voucher = partial(apply_for_payment, order.number, channel="boleto", scene="voucher", payer=MARIA)
         _, told = race(partial(query_payment, payment.number), voucher)
         is_paid = was_paid(payment)
         assert isinstance(told, (OrderIsPaid, PaymentConfirming) if is_paid else Applied)

@@ -5,17 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-# Stripe's own test number of a person.
-MARIA = {
-    "tax_id": "000.000.000-00",
-    "address": {
-        "line1": "Rua A 1",
-        "city": "São Paulo",
-        "state": "SP",
-        "postal_code": "01001-000",
-        "country": "BR",
-    },
-}
+from tests.people import MARIA
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
 
-from tests.factories import MARIA
+from tests.people import MARIA
 
 
 def _read_json_id(body: bytes) -> str:

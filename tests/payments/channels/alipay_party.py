@@ -8,16 +8,18 @@ import json
 import zipfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from payments.channels.alipay import Alipay
-from payments.channels.base import Attempt, ChannelError, RawCallback, RefundRequest
+from payments.channels.base import ChannelError, RawCallback
 from payments.channels.seals import load_private_key, load_public_key, sign_rsa_sha256
 from payments.channels.wire import Reply
 
-VECTORS = json.loads((Path(__file__).parent / "vectors" / "alipay.json").read_text(encoding="utf-8"))
+from . import party
+from .party import load_vectors, make_attempt, make_refund, without_none
+
+VECTORS = load_vectors("alipay")
 APP_KEY = load_private_key(VECTORS["app"]["private_key_pkcs8_pem"])
 ALIPAY_KEY = load_private_key(VECTORS["alipay"]["private_key_pkcs8_pem"])
 ALIPAY_PUBLIC = load_public_key(VECTORS["alipay"]["public_key_pem"])
@@ -31,29 +33,10 @@ TRADE_NO = "2026112122001400001234567890"
 NOW = datetime(2026, 11, 21, 10, 10, 5, tzinfo=UTC)  # 18:10:05 in Beijing
 EXPIRES_AT = datetime(2026, 11, 21, 10, 40, tzinfo=UTC)
 
-ORDER = Attempt(
-    number=NUMBER,
-    scene="qr",
-    amount_minor=12900,
-    currency="CNY",
-    description="两件T恤 x2",
-    started_at=NOW,
-    expires_at=EXPIRES_AT,
-    notify_url="https://shop.example/notify/alipay/",
-    return_url=f"https://shop.example/orders/{NUMBER}/",
-)
-REFUND = RefundRequest(
-    number=REFUND_NUMBER,
-    payment_number=NUMBER,
-    channel_number=TRADE_NO,
-    amount_minor=2900,
-    paid_minor=12900,
-    currency="CNY",
-    reason="size",
-    notify_url="https://shop.example/notify/alipay/",
-    scene="qr",
-    started_at=datetime(2026, 11, 21, 10, 0, tzinfo=UTC),
-)
+ORDER = make_attempt("alipay", NUMBER, started_at=NOW, expires_at=EXPIRES_AT)
+# Asked for long enough ago that Alipay knows by now what an earlier try did.
+ASKED_AT = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
+REFUND = make_refund(ORDER, REFUND_NUMBER, channel_number=TRADE_NO, started_at=ASKED_AT)
 METHODS = {
     "create": "alipay.trade.precreate",
     "query": "alipay.trade.query",
@@ -64,32 +47,13 @@ METHODS = {
 }
 
 
-class ScriptedWire:
-    """A wire that keeps what is sent and answers with the next reply, or raises the next error.
-
-    A document is answered rightly signed, in the wrapper of the call.
-    """
-
-    def __init__(self, *replies: Reply | ChannelError | Mapping[str, Any]) -> None:
-        self.replies = list(replies)
-        self.sent: list[dict[str, Any]] = []
+class ScriptedWire(party.ScriptedWire):
+    """As of every channel; a document is answered rightly signed, in the wrapper of the call."""
 
     def send(self, method: str, url: str, **rest: Any) -> Reply:
-        self.sent.append({"method": method, "url": url, **rest})
-        answer = self.replies.pop(0)
-        if isinstance(answer, ChannelError):
-            raise answer
-        return answer if isinstance(answer, Reply) else reply(answer, operation=rest["operation"])
-
-    def download(self, method: str, url: str, *, into: BinaryIO, **rest: Any) -> Reply:
-        answer = self.send(method, url, **rest)
-        if answer.status == 200:
-            into.write(answer.body)
-        return answer
-
-    @property
-    def operations(self) -> list[str]:
-        return [sent["operation"] for sent in self.sent]
+        if isinstance(self.replies[0], Mapping):
+            self.replies[0] = reply(self.replies[0], operation=rest["operation"])
+        return super().send(method, url, **rest)
 
     def fields(self, nth: int = 0) -> dict[str, str]:
         """The form of a call."""
@@ -133,16 +97,11 @@ def reply(
 
 
 def raw_reply(body: str | bytes, *, status: int = 200) -> Reply:
-    raw = body if isinstance(body, bytes) else body.encode()
-    return Reply(status=status, headers={}, body=raw, elapsed_ms=1)
+    return party.reply(status, body if isinstance(body, bytes) else body.encode())
 
 
 def vector_reply(name: str) -> Reply:
     return raw_reply(VECTORS["responses"][name]["raw"])
-
-
-def without_none(document: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in document.items() if value is not None}
 
 
 def code(**changes: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The other side of the boleto adapter in these tests: vectors of webhooks, and a wire that answers as scripted."""
+"""The other side of the boleto adapter in these tests: vectors of webhooks, and what Stripe answers."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ import hmac
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from payments.channels.base import Attempt, ChannelError, RawCallback, RefundRequest
+from payments.channels.base import ChannelError, RawCallback
 from payments.channels.boleto import Boleto
 from payments.channels.wire import Reply
+from tests.people import MARIA
 
-VECTORS = json.loads((Path(__file__).parent / "vectors" / "boleto.json").read_text(encoding="utf-8"))
+from . import party
+from .party import load_vectors, make_attempt, make_refund
+
+VECTORS = load_vectors("boleto")
 SECRET_KEY, WEBHOOK_SECRET = VECTORS["secret_key"], VECTORS["webhook_secret"]
 OWN_SLIP = VECTORS["boleto_line"]["own_sample"]
 
@@ -24,58 +27,23 @@ INTENT = "pi_3ThrowawayNodrop0001"
 CREATED_AT = datetime.fromtimestamp(1795255805, UTC)  # Saturday 2026-11-21 in São Paulo
 NOTIFIED_AT = datetime.fromtimestamp(1795514405, UTC)
 EXPIRES_AT = datetime(2026, 11, 25, 2, 59, 59, tzinfo=UTC)  # the end of the 24th there
-PAYER = {
-    "name": "Maria Silva",
-    "email": "maria@shop.example",
-    "tax_id": "000.000.000-00",
-    "address": {
-        "line1": "Rua A 1",
-        "city": "São Paulo",
-        "state": "SP",
-        "postal_code": "01001-000",
-        "country": "BR",
-    },
-}
-ATTEMPT = Attempt(
-    number=NUMBER,
+PAYER = {"name": "Maria Silva", "email": "maria@shop.example", **MARIA}
+ATTEMPT = make_attempt(
+    "boleto",
+    NUMBER,
     scene="voucher",
-    amount_minor=12900,
     currency="BRL",
     description="2 shirts & [socks]",
     started_at=CREATED_AT,
     expires_at=EXPIRES_AT,
-    notify_url="https://shop.example/notify/boleto/",
-    return_url="https://shop.example/orders/ND20261121A0000005/",
     payer=PAYER,
     handle=INTENT,
 )
-REFUND = RefundRequest(
-    number="NDR20261122A0000001",
-    payment_number=NUMBER,
-    channel_number=INTENT,
-    amount_minor=2900,
-    paid_minor=12900,
-    currency="BRL",
-    reason="size",
-    notify_url="https://shop.example/notify/boleto/",
-    scene="voucher",
-    started_at=NOTIFIED_AT,
-)
+REFUND = make_refund(ATTEMPT, "NDR20261122A0000001", channel_number=INTENT, started_at=NOTIFIED_AT)
 
 
-class ScriptedWire:
-    """A wire that keeps what is sent and answers with the next reply, or raises the next error."""
-
-    def __init__(self, *replies: Reply | ChannelError) -> None:
-        self.replies = list(replies)
-        self.sent: list[dict[str, Any]] = []
-
-    def send(self, method: str, url: str, **rest: Any) -> Reply:
-        self.sent.append({"method": method, "url": url, **rest})
-        answer = self.replies.pop(0)
-        if isinstance(answer, ChannelError):
-            raise answer
-        return answer
+class ScriptedWire(party.ScriptedWire):
+    """As of every channel, and reads what was sent."""
 
     @property
     def form(self) -> dict[str, str]:
@@ -101,8 +69,10 @@ def make_boleto(
 
 
 def reply(status: int, body: Any = b"", **headers: str) -> Reply:
-    raw = body if isinstance(body, bytes) else json.dumps(body, indent=2).encode()
-    return Reply(status=status, headers=headers, body=raw, elapsed_ms=1)
+    """As of every channel; Stripe's JSON is spread over lines."""
+    return party.reply(
+        status, body if isinstance(body, bytes) else json.dumps(body, indent=2).encode(), **headers
+    )
 
 
 def error(status: int, code: str | None, *, kind: str = "invalid_request_error", **more: Any) -> Reply:

@@ -1,12 +1,10 @@
-"""The other side of the PayPal adapter in these tests: vectors, a wire that answers as scripted, and signed webhooks."""
+"""The other side of the PayPal adapter in these tests: vectors, what PayPal answers, and signed webhooks."""
 
 from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from cryptography import x509
@@ -15,21 +13,16 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.x509.oid import NameOID
 from cryptography.x509.verification import Store
 
-from payments.channels.base import (
-    Attempt,
-    ChannelError,
-    Outcome,
-    PaymentReport,
-    RawCallback,
-    RefundReport,
-    RefundRequest,
-)
+from payments.channels.base import ChannelError, Outcome, PaymentReport, RawCallback, RefundReport
 from payments.channels.paypal import PayPal
 from payments.channels.paypal_webhooks import Certificates
 from payments.channels.seals import load_private_key, sign_rsa_sha256
 from payments.channels.wire import Reply
 
-VECTORS = json.loads((Path(__file__).parent / "vectors" / "paypal.json").read_text(encoding="utf-8"))
+from . import party
+from .party import give, load_vectors, lower, make_attempt, make_refund, reply, without_none
+
+VECTORS = load_vectors("paypal")
 SIGNING = VECTORS["signing"]
 KEY = load_private_key(SIGNING["private_key_pkcs8_pem"])
 ROOT_KEY = load_private_key(SIGNING["root_ca_private_key_pkcs8_pem"])
@@ -45,61 +38,42 @@ NOW = datetime(2026, 11, 21, 10, 10, 40, tzinfo=UTC)
 PAID_AT = datetime(2026, 11, 21, 10, 10, 34, tzinfo=UTC)
 USD: dict[str, Any] = {"currency_code": "USD", "value": "19.90"}
 
-ATTEMPT = Attempt(
-    number=NUMBER,
+ATTEMPT = make_attempt(
+    "paypal",
+    NUMBER,
     scene="page",
     amount_minor=1990,
     currency="USD",
     description="2 x T-shirt",
     started_at=NOW,
     expires_at=NOW + timedelta(minutes=30),
-    notify_url="https://shop.example/notify/paypal/",
     return_url="https://shop.example/orders/1/",
     handle=ORDER_ID,
     capture_id=f"{NUMBER}C1",
 )
-REFUND = RefundRequest(
-    number=REFUND_NUMBER,
-    payment_number=NUMBER,
-    channel_number=CAPTURE_ID,
-    amount_minor=500,
-    paid_minor=1990,
-    currency="USD",
-    reason="size",
-    notify_url="https://shop.example/notify/paypal/",
-    scene="page",
-    started_at=NOW,
-    handle=REFUND_ID,
-)
+REFUND = make_refund(ATTEMPT, REFUND_NUMBER, channel_number=CAPTURE_ID, amount_minor=500, handle=REFUND_ID)
 
 
-class ScriptedWire:
-    """A wire that keeps what is sent and answers with the next reply, or raises the next error.
+class ScriptedWire(party.ScriptedWire):
+    """As of every channel, with a token given by itself, so that scripts hold only what is asked with it.
 
-    A token is given by itself, so that scripts hold only what is asked with it; `tokens` are the answers to that.
+    `tokens` are other answers to that.
     """
 
     def __init__(
         self, *replies: Reply | ChannelError, tokens: list[Reply | ChannelError] | None = None
     ) -> None:
-        self.replies, self.tokens = list(replies), tokens
-        self.sent: list[dict[str, Any]] = []
+        super().__init__(*replies)
+        self.tokens = tokens
         self.tokens_sent: list[dict[str, Any]] = []
 
     def send(self, method: str, url: str, **rest: Any) -> Reply:
-        is_token = url.endswith("/v1/oauth2/token")
-        (self.tokens_sent if is_token else self.sent).append({"method": method, "url": url, **rest})
-        if is_token and self.tokens is None:
+        if not url.endswith("/v1/oauth2/token"):
+            return super().send(method, url, **rest)
+        self.tokens_sent.append({"method": method, "url": url, **rest})
+        if self.tokens is None:
             return token(f"A21AA{len(self.tokens_sent)}")
-        found = (self.tokens or []) if is_token else self.replies
-        reply = found.pop(0)
-        if isinstance(reply, ChannelError):
-            raise reply
-        return reply
-
-    @property
-    def operations(self) -> list[str]:
-        return [sent["operation"] for sent in self.sent]
+        return give(self.tokens.pop(0))
 
 
 def sent_body(wire: ScriptedWire, place: int = 0) -> Any:
@@ -124,14 +98,9 @@ def make_paypal(
     return PayPal(**given | changes)
 
 
-def reply(status: int, body: Any = b"") -> Reply:
-    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Reply(status=status, headers={}, body=raw, elapsed_ms=1)
-
-
 def token(text: str = "A21AAtoken", **changes: Any) -> Reply:
     whole = {"access_token": text, "token_type": "Bearer", "expires_in": 32400} | changes
-    return reply(200, {name: value for name, value in whole.items() if value is not None})
+    return reply(200, without_none(whole))
 
 
 def error(status: int, issue: str, name: str = "") -> Reply:
@@ -145,15 +114,11 @@ def error(status: int, issue: str, name: str = "") -> Reply:
     return reply(status, {"name": name or names.get(status, "OTHER"), "message": "no", "details": details})
 
 
-def _without_none(whole: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in whole.items() if value is not None}
-
-
 def order(
     status: str = "COMPLETED", *captures: dict[str, Any], unit: Any = None, **changes: Any
 ) -> dict[str, Any]:
     """An order as a query answers it; a change to None takes the field out."""
-    whole_unit = _without_none(
+    whole_unit = without_none(
         {
             "reference_id": "default",
             "custom_id": f"payment:{NUMBER}",
@@ -165,7 +130,7 @@ def order(
         | (unit or {})
     )
     whole = {"id": ORDER_ID, "intent": "CAPTURE", "status": status, "purchase_units": [whole_unit]}
-    return _without_none(whole | changes)
+    return without_none(whole | changes)
 
 
 def capture(status: str | None = "COMPLETED", **changes: Any) -> dict[str, Any]:
@@ -177,7 +142,7 @@ def capture(status: str | None = "COMPLETED", **changes: Any) -> dict[str, Any]:
         "invoice_id": NUMBER,
         "create_time": "2026-11-21T10:10:34Z",
     }
-    return _without_none(whole | changes)
+    return without_none(whole | changes)
 
 
 def refund(status: str | None = "COMPLETED", **changes: Any) -> dict[str, Any]:
@@ -189,7 +154,7 @@ def refund(status: str | None = "COMPLETED", **changes: Any) -> dict[str, Any]:
         "invoice_id": REFUND_NUMBER,
         "links": [{"rel": "up", "href": f"https://api.paypal.com/v2/payments/captures/{CAPTURE_ID}"}],
     }
-    return _without_none(whole | changes)
+    return without_none(whole | changes)
 
 
 # ---- what is read from them ---
@@ -231,7 +196,7 @@ def info(**changes: Any) -> dict[str, Any]:
         "invoice_id": NUMBER,
         "custom_field": f"payment:{NUMBER}",
     } | changes
-    return {name: value for name, value in whole.items() if value is not None}
+    return without_none(whole)
 
 
 def refund_info(**changes: Any) -> dict[str, Any]:
@@ -260,7 +225,7 @@ def page(*infos: Any, number: int = 1, pages: Any = 1, **changes: Any) -> dict[s
         "total_items": len(infos),
         "total_pages": pages,
     } | changes
-    return {name: value for name, value in whole.items() if value is not None}
+    return without_none(whole)
 
 
 # ---- webhooks ----------------------------------------------------------------------------------------------------
@@ -283,7 +248,7 @@ def sign(
 def event(kind: str, resource: Any, **envelope: Any) -> RawCallback:
     """A genuine webhook."""
     body = json.dumps(
-        _without_none({"id": "WH-1", "event_type": kind, "resource": resource} | envelope)
+        without_none({"id": "WH-1", "event_type": kind, "resource": resource} | envelope)
     ).encode()
     return sealed(body)
 
@@ -294,8 +259,7 @@ def sealed(body: bytes) -> RawCallback:
 
 def vector_callback(name: str = "capture_completed") -> RawCallback:
     found = VECTORS["webhooks"][name]
-    headers = {header.lower(): value for header, value in found["headers"].items()}
-    return RawCallback(headers=headers, body=found["body"].encode())
+    return RawCallback(headers=lower(found["headers"]), body=found["body"].encode())
 
 
 def forge_same_crc(body: bytes, crc: int) -> bytes:
@@ -400,11 +364,4 @@ class CertificateWire:
         assert (method, rest.get("body")) == ("GET", None)
         assert "Authorization" not in rest["headers"]
         self.urls.append(url)
-        answer = self.answers.pop(0) if self.answers else reply(200, pem_of(LEAF))
-        if isinstance(answer, ChannelError):
-            raise answer
-        return answer
-
-
-def lower(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
+        return give(self.answers.pop(0) if self.answers else reply(200, pem_of(LEAF)))

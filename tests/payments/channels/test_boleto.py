@@ -28,7 +28,8 @@ from payments.channels.base import (
     Unanswered,
     Unreachable,
 )
-from payments.channels.boleto import REFUSALS, STATUSES, Boleto
+from payments.channels.boleto import Boleto
+from payments.channels.boleto_reading import REFUSALS, STATUSES
 from payments.channels.seals import BadKey
 from payments.channels.wire import Reply
 
@@ -843,7 +844,7 @@ def test_settings_make_a_channel_with_two_secrets_and_its_own_days():
     assert boleto.expires_at(
         scene="voucher", order_expires_at=CREATED_AT, now=CREATED_AT
     ) == EXPIRES_AT + timedelta(days=2)
-    assert boleto._webhook_secrets == (WEBHOOK_SECRET.encode(), b"whsec_old")
+    assert boleto._webhook_secrets == (WEBHOOK_SECRET, "whsec_old")
 
 
 @pytest.mark.parametrize(
@@ -854,6 +855,7 @@ def test_settings_make_a_channel_with_two_secrets_and_its_own_days():
         {"SECRET_KEY": "sk_test_1\nX: y"},
         {"WEBHOOK_SECRET": "hidden-one"},
         {"WEBHOOK_SECRET": "whsec_1,"},
+        {"WEBHOOK_SECRET": "whsec_1, whsec_"},
         {"EXPIRES_AFTER_DAYS": "61"},
         {"EXPIRES_AFTER_DAYS": "-1"},
         {"EXPIRES_AFTER_DAYS": "three"},

@@ -13,7 +13,8 @@ from stripe import Webhook, WebhookSignature
 from stripe._encode import _api_encode
 
 from payments.channels.base import NotGenuine, Outcome, RawCallback
-from payments.channels.boleto import API_VERSION, REFUSALS
+from payments.channels.boleto import API_VERSION
+from payments.channels.boleto_reading import REFUSALS
 
 from .boleto_party import (
     ATTEMPT,

@@ -1,6 +1,6 @@
-"""The page "How to add a channel" is followed: one file, one line, one folder; and then a shop sells with it.
+"""The page "How to add a channel" is followed: one file, one line, one JSON; and then a shop sells with it.
 
-The file is `toy.py` beside this one. Of the product nothing is changed but the registry's line.
+The file is `toy.py` beside this one. Of the product nothing is changed but the registry's line and the names of its settings.
 """
 
 from __future__ import annotations
@@ -10,21 +10,20 @@ import hmac
 import io
 import json
 import re
-import threading
+from ast import literal_eval
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.test import Client
+from environs import Env
 
 from orders.models import Order
 from payments.applying import apply_for_payment
 from payments.channels import registry
 from payments.channels.base import (
-    Attempt,
     BadStatement,
     Channel,
     ChannelError,
@@ -32,7 +31,6 @@ from payments.channels.base import (
     NotGenuine,
     Outcome,
     RawCallback,
-    RefundRequest,
     Unanswered,
 )
 from payments.channels.registry import get_channel, offered_channels
@@ -43,40 +41,22 @@ from payments.models import Case, Payment
 from payments.querying import query_payment
 from payments.refunding import ask_refund, send_refund
 from payments.statuses import PaymentStatus, RefundStatus
+from shop.env import channel_settings
 from tests.factories import make_order, steps
+from tests.sandbox.merchant import Answer, Listener, Received
 
+from .party import ScriptedWire, load_vectors, lower, make_attempt, make_refund
+from .test_table import tell
 from .toy import Toy
-from .wechat_party import ScriptedWire
 
 PAGE = Path(registry.__file__).with_name("README.md").read_text(encoding="utf-8")
-FOLDER = Path(__file__).parent / "vectors" / "toy"
+VECTORS = load_vectors("toy")
+SECRET, MESSAGES = VECTORS["secret"], VECTORS["messages"]
 SCREEN_LINES = 60
-SECRET = "throwaway-toy-secret"
 NUMBER, REFUND_NUMBER = "ND20261121A0000001", "NDR20261122A0000001"
 NOW = datetime(2026, 11, 21, 10, 10, tzinfo=UTC)
-ATTEMPT = Attempt(
-    number=NUMBER,
-    scene="qr",
-    amount_minor=12900,
-    currency="CNY",
-    description="two shirts",
-    started_at=NOW,
-    expires_at=NOW,
-    notify_url="https://shop.example/notify/toy/",
-    return_url="https://shop.example/orders/1/",
-)
-REFUND = RefundRequest(
-    number=REFUND_NUMBER,
-    payment_number=NUMBER,
-    channel_number="T1",
-    amount_minor=2900,
-    paid_minor=12900,
-    currency="CNY",
-    reason="size",
-    notify_url=ATTEMPT.notify_url,
-    scene="qr",
-    started_at=NOW,
-)
+ATTEMPT = make_attempt("toy", NUMBER, started_at=NOW, expires_at=NOW)
+REFUND = make_refund(ATTEMPT, REFUND_NUMBER, channel_number="T1")
 
 
 def seal(body: bytes) -> str:
@@ -108,16 +88,15 @@ def test_page_names_everything_that_a_channel_declares():
 
 
 def test_page_names_the_recorded_messages_that_there_are():
-    assert names_in("file") == {path.name for path in FOLDER.iterdir()}
+    assert names_in("message") == set(MESSAGES)
 
 
-# ---- the folder: each recorded message is read as the page says --------------------------------------------------
+# ---- the messages: each recorded message is read as the page says --------------------------------------------------
 
 
 def recorded(name: str) -> Reply:
-    kept = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
-    headers = {key.lower(): value for key, value in kept["headers"].items()}
-    return Reply(status=200, headers=headers, body=kept["body"].encode(), elapsed_ms=1)
+    kept = MESSAGES[name]
+    return Reply(status=200, headers=lower(kept["headers"]), body=kept["body"].encode(), elapsed_ms=1)
 
 
 def toy_answered(reply: Reply | ChannelError) -> Toy:
@@ -188,20 +167,15 @@ def test_answer_that_does_not_verify_is_unknown(name):
 # ---- the line: and it is sold with -------------------------------------------------------------------------------
 
 
-class ToyPay:
+class ToyPay(Listener):
     """The provider: one address, and the truth of the money in a dict by our number."""
+
+    path = "/"
 
     def __init__(self) -> None:
         self.trades: dict[str, dict[str, Any]] = {}
         self.refunds: dict[str, dict[str, Any]] = {}
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._make_handler())
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}/"
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__()
 
     def pay(self, number: str) -> bytes:
         """The shopper pays; returns the callback's body."""
@@ -209,7 +183,12 @@ class ToyPay:
         self.trades[number] |= paid
         return json.dumps({"id": f"M{number}"} | self.trades[number]).encode()
 
-    def answer(self, wish: dict[str, Any]) -> dict[str, Any]:
+    def answer_to(self, received: Received) -> Answer:
+        assert received.headers["Seal"] == seal(received.body)
+        body = json.dumps(self.do(json.loads(received.body))).encode()
+        return Answer(200, body, {"Seal": seal(body)})
+
+    def do(self, wish: dict[str, Any]) -> dict[str, Any]:
         number = wish["number"]
         if wish["do"] == "create":
             trade = {"number": number, "state": "open", "amount": wish["amount"], "currency": "CNY"}
@@ -224,35 +203,22 @@ class ToyPay:
             trade["state"] = "closed"
         return trade
 
-    def _make_handler(provider) -> type[BaseHTTPRequestHandler]:  # noqa: N805
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                asked = self.rfile.read(int(self.headers["Content-Length"]))
-                assert self.headers["Seal"] == seal(asked)
-                body = json.dumps(provider.answer(json.loads(asked))).encode()
-                self.send_response(200)
-                self.send_header("Seal", seal(body))
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
 
-            def log_message(self, *words: Any) -> None:
-                pass
-
-        return Handler
+def read_value(opening: str) -> Any:
+    """The value in the page's line for a dict, which opens like this."""
+    [value] = re.findall(rf'^    "<name>": ({re.escape(opening)}.+),$', PAGE, re.MULTILINE)
+    return literal_eval(value)
 
 
 @pytest.fixture
 def toypay(monkeypatch, settings) -> Iterator[ToyPay]:
-    """ToyPay, and its one line in the registry as the page writes it."""
+    """ToyPay, and its lines in the registry and in the settings as the page writes them."""
     provider = ToyPay()
-    [line] = re.findall(r'^    "(<name>)": "(.+)",$', PAGE, re.MULTILINE)
-    name, path = (
-        text.replace("payments.channels.<name>.<Class>", f"{Toy.__module__}.Toy").replace("<name>", "toy")
-        for text in line
-    )
-    monkeypatch.setitem(registry.CLASSES, name, path)
-    settings.CHANNELS = {"toy": {"URL": provider.url, "SECRET": SECRET}}
+    path = read_value('"').replace("payments.channels.<name>.<Class>", f"{Toy.__module__}.Toy")
+    monkeypatch.setitem(registry.CLASSES, "toy", path)
+    monkeypatch.setenv("TOY_URL", provider.url)
+    monkeypatch.setenv("TOY_SECRET", SECRET)
+    settings.CHANNELS = {"toy": channel_settings(Env(), "TOY", read_value("("), {})}
     yield provider
     provider.close()
 
@@ -274,6 +240,10 @@ class TestSelling:
         assert [channel.title for channel in offered_channels("CNY")] == ["ToyPay"]
         assert offered_channels("USD") == []
         assert isinstance(get_channel("toy"), Toy)
+
+    def test_row_of_the_table_is_told_by_the_class(self, toypay):
+        assert tell(get_channel("toy")).startswith("| ToyPay `toy` | ¥0.01 to ¥50,000.00 | `qr` | sent again")
+        assert f"tests/payments/channels/{Path(tell.__code__.co_filename).name}" in PAGE
 
     def test_payment_is_applied_for_and_settled_by_its_callback(self, toypay):
         order = make_order()

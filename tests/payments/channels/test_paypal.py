@@ -30,6 +30,7 @@ from payments.channels.paypal_reading import (
 from payments.channels.seals import BadKey
 from payments.channels.wire import Reply
 
+from .party import reply
 from .paypal_party import (
     ATTEMPT,
     CAPTURE_ID,
@@ -53,7 +54,6 @@ from .paypal_party import (
     make_paypal,
     order,
     refund,
-    reply,
     sent_body,
     token,
 )

@@ -17,6 +17,7 @@ from paypalserversdk.models.search_response import SearchResponse
 
 from payments.channels.paypal_reading import CAPTURE_STATUSES, ORDER_STATUSES, REFUND_STATUSES, read_page
 
+from .party import reply
 from .paypal_party import (
     ATTEMPT,
     CREATED,
@@ -30,7 +31,6 @@ from .paypal_party import (
     page,
     refund,
     refund_info,
-    reply,
 )
 
 

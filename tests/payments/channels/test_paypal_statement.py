@@ -19,6 +19,7 @@ from payments.channels.base import (
     Unanswered,
 )
 
+from .party import reply
 from .paypal_party import (
     CAPTURE_ID,
     NUMBER,
@@ -31,7 +32,6 @@ from .paypal_party import (
     make_paypal,
     page,
     refund_info,
-    reply,
 )
 
 # ---- statement ---------------------------------------------------------------------------------------------------

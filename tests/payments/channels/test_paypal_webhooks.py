@@ -23,6 +23,7 @@ from payments.channels.base import (
 from payments.channels.paypal import PayPal
 from payments.channels.paypal_webhooks import Certificates
 
+from .party import reply
 from .paypal_party import (
     ATTEMPT,
     CAPTURE_ID,
@@ -51,7 +52,6 @@ from .paypal_party import (
     order,
     pem_of,
     refund,
-    reply,
     sealed,
     sent_body,
     sign,

@@ -26,6 +26,7 @@ from payments.channels.wechat import list_platform_keys
 from payments.channels.wechat_reading import ERRORS, REFUND_STATUSES, TRADE_STATES, Meaning
 from payments.channels.wire import Reply
 
+from .party import ScriptedWire
 from .wechat_party import (
     APPID,
     EXPIRES_AT,
@@ -42,7 +43,6 @@ from .wechat_party import (
     SERIAL,
     TRANSACTION,
     VECTORS,
-    ScriptedWire,
     callback,
     error,
     make_wechat,

@@ -16,6 +16,7 @@ from wechatpayv3.utils import build_authorization, load_private_key
 from payments.channels.base import NotGenuine, NotReady, RawCallback
 from payments.channels.wechat import WeChat
 
+from .party import ScriptedWire
 from .wechat_party import (
     APIV3_KEY,
     APPID,
@@ -27,7 +28,6 @@ from .wechat_party import (
     ORDER,
     PLATFORM,
     REFUND,
-    ScriptedWire,
     callback,
     error,
     make_wechat,

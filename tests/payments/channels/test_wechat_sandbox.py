@@ -24,8 +24,9 @@ from payments.channels.base import (
 )
 from payments.channels.wechat import WeChat
 from payments.channels.wechat_statement import BEIJING
-from tests.sandbox.merchant import Received, Shop, make_number, wait_until
+from tests.sandbox.merchant import Received, Shop, make_number
 from tests.sandbox_process import SandboxProcess, start_sandbox
+from tests.waiting import wait_until
 
 SCENES = ("qr", "wap", "app")
 RETURN_URL = "https://shop.example/orders/1/"
@@ -97,7 +98,7 @@ def read_statement(wechat: WeChat) -> list[StatementLine]:
 
 
 def wait_for_a_day_that_lasts() -> None:
-    wait_until(lambda: datetime.now(BEIJING).time() < time(23, 59, 30), limit_s=40)
+    wait_until(lambda: datetime.now(BEIJING).time() < time(23, 59, 30), within_s=40)
 
 
 def open_wallet(sandbox: SandboxProcess, action) -> str:

@@ -11,6 +11,7 @@ import pytest
 from payments.channels.base import Impossible, Refused, Unanswered
 from payments.channels.seals import verify_rsa_sha256
 
+from .party import ScriptedWire
 from .wechat_party import (
     APPID,
     EXPIRES_AT,
@@ -20,7 +21,6 @@ from .wechat_party import (
     NUMBER,
     ORDER,
     VECTORS,
-    ScriptedWire,
     error,
     make_wechat,
     reply,

@@ -24,13 +24,13 @@ from payments.channels.base import (
 from payments.channels.wechat_statement import MAX_LINE
 from payments.channels.wire import Reply
 
+from .party import ScriptedWire
 from .wechat_party import (
     MCHID,
     NUMBER,
     REFUND_NUMBER,
     TRANSACTION,
     VECTORS,
-    ScriptedWire,
     error,
     make_wechat,
     reply,

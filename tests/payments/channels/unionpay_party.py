@@ -1,13 +1,11 @@
-"""The other side of the UnionPay adapter in these tests: published vectors, an authority, and a wire that answers as scripted."""
+"""The other side of the UnionPay adapter in these tests: published vectors, an authority, and what UnionPay signs."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,13 +14,16 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.x509.oid import NameOID
 
-from payments.channels.base import Attempt, ChannelError, RawCallback, RefundRequest
+from payments.channels.base import ChannelError, RawCallback
 from payments.channels.seals import load_private_key
 from payments.channels.unionpay import UnionPay
 from payments.channels.unionpay_seals import Trust, load_certificate
 from payments.channels.wire import Reply
 
-VECTORS = json.loads((Path(__file__).parent / "vectors" / "unionpay.json").read_text(encoding="utf-8"))
+from . import party
+from .party import ScriptedWire, load_vectors, make_attempt, make_refund, without_none
+
+VECTORS = load_vectors("unionpay")
 MERCHANT, THEIRS, STATEMENT = VECTORS["merchant"], VECTORS["unionpay"], VECTORS["statement"]
 MER_ID = VECTORS["merId"]
 MERCHANT_KEY = load_private_key(MERCHANT["private_key_pkcs8_pem"])
@@ -42,55 +43,8 @@ NOW = STARTED_AT.astimezone(UTC)
 PAID_AT = datetime(2026, 11, 21, 10, 10, 34, tzinfo=UTC)
 LATER = EXPIRES_AT + timedelta(minutes=6)
 
-ORDER = Attempt(
-    number=NUMBER,
-    scene="qr",
-    amount_minor=12900,
-    currency="CNY",
-    description="两件T恤 x2",
-    started_at=STARTED_AT,
-    expires_at=EXPIRES_AT,
-    notify_url="https://shop.example/notify/unionpay/",
-    return_url=f"https://shop.example/orders/{NUMBER}/",
-)
-REFUND = RefundRequest(
-    number=REFUND_NUMBER,
-    payment_number=NUMBER,
-    channel_number=QUERY_ID,
-    amount_minor=2900,
-    paid_minor=12900,
-    currency="CNY",
-    reason="size",
-    notify_url="https://shop.example/notify/unionpay/",
-    scene="qr",
-    started_at=REFUND_STARTED_AT,
-)
-
-
-class ScriptedWire:
-    """A wire that keeps what is sent and answers with the next reply, or raises the next error."""
-
-    def __init__(self, *replies: Reply | ChannelError) -> None:
-        self.replies = list(replies)
-        self.sent: list[dict[str, Any]] = []
-
-    def send(self, method: str, url: str, **rest: Any) -> Reply:
-        self.sent.append({"method": method, "url": url, **rest})
-        reply = self.replies.pop(0)
-        if isinstance(reply, ChannelError):
-            raise reply
-        return reply
-
-    def download(self, method: str, url: str, *, into: Any, **rest: Any) -> Reply:
-        found = self.send(method, url, **rest)
-        if found.status != 200:
-            return found
-        into.write(found.body)
-        return Reply(status=200, headers={}, body=b"", elapsed_ms=1)
-
-    @property
-    def operations(self) -> list[str]:
-        return [sent["operation"] for sent in self.sent]
+ORDER = make_attempt("unionpay", NUMBER, started_at=STARTED_AT, expires_at=EXPIRES_AT)
+REFUND = make_refund(ORDER, REFUND_NUMBER, channel_number=QUERY_ID, started_at=REFUND_STARTED_AT)
 
 
 def make_unionpay(
@@ -148,16 +102,17 @@ def seal(
     params: Mapping[str, Any], *, key: Any = SIGNER_KEY, certificate: str = CERTIFICATE
 ) -> dict[str, str]:
     """A message of UnionPay's; a parameter of None is left out."""
-    whole = {
-        "version": "5.1.0",
-        "encoding": "UTF-8",
-        "signMethod": "01",
-        "merId": MER_ID,
-        "accessType": "0",
-        "signPubKeyCert": certificate,
-        **params,
-    }
-    whole = {name: value for name, value in whole.items() if value is not None}
+    whole = without_none(
+        {
+            "version": "5.1.0",
+            "encoding": "UTF-8",
+            "signMethod": "01",
+            "merId": MER_ID,
+            "accessType": "0",
+            "signPubKeyCert": certificate,
+            **params,
+        }
+    )
     return whole | {"signature": sign(whole, key)}
 
 
@@ -167,8 +122,7 @@ def raw(params: Mapping[str, str]) -> bytes:
 
 def reply(params: Mapping[str, Any] | bytes, *, status: int = 200, **how: Any) -> Reply:
     """An answer that is rightly signed, unless it is bytes."""
-    body = params if isinstance(params, bytes) else raw(seal(params, **how))
-    return Reply(status=status, headers={}, body=body, elapsed_ms=1)
+    return party.reply(status, params if isinstance(params, bytes) else raw(seal(params, **how)))
 
 
 def vector_reply(name: str) -> Reply:

@@ -1,4 +1,4 @@
-"""The other side of the WeChat adapter in these tests: published vectors, and a wire that answers as scripted."""
+"""The other side of the WeChat adapter in these tests: published vectors, and what the platform seals."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from payments.channels.base import Attempt, ChannelError, RawCallback, RefundRequest
+from payments.channels.base import ChannelError, RawCallback
 from payments.channels.seals import load_private_key, load_public_key, sign_rsa_sha256
 from payments.channels.wechat import WeChat
 from payments.channels.wire import Reply
 
-VECTORS = json.loads((Path(__file__).parent / "vectors" / "wechat.json").read_text(encoding="utf-8"))
+from . import party
+from .party import ScriptedWire, load_vectors, lower, make_attempt, make_refund, without_none
+
+VECTORS = load_vectors("wechat")
 MERCHANT, PLATFORM = VECTORS["merchant"], VECTORS["platform"]
 MERCHANT_KEY = load_private_key(MERCHANT["private_key_pkcs8_pem"])
 PLATFORM_KEY = load_private_key(PLATFORM["private_key_pkcs8_pem"])
@@ -32,56 +34,9 @@ TRANSACTION = "4200009876202611210123456789"
 NOW = datetime.fromtimestamp(1795255835, UTC)
 EXPIRES_AT = datetime(2026, 11, 21, 10, 30, tzinfo=UTC)
 
-ORDER = Attempt(
-    number=NUMBER,
-    scene="qr",
-    amount_minor=12900,
-    currency="CNY",
-    description="两件T恤 x2",
-    started_at=NOW,
-    expires_at=EXPIRES_AT,
-    notify_url="https://shop.example/notify/wechat/",
-    return_url="https://shop.example/orders/1/",
-)
-REFUND = RefundRequest(
-    number=REFUND_NUMBER,
-    payment_number=NUMBER,
-    channel_number=TRANSACTION,
-    amount_minor=2900,
-    paid_minor=12900,
-    currency="CNY",
-    reason="size",
-    notify_url="https://shop.example/notify/wechat/",
-    scene="qr",
-    started_at=NOW,
-)
+ORDER = make_attempt("wechat", NUMBER, started_at=NOW, expires_at=EXPIRES_AT)
+REFUND = make_refund(ORDER, REFUND_NUMBER, channel_number=TRANSACTION)
 CALLBACK = {"create_time": "2026-11-21T18:10:35+08:00", "resource_type": "encrypt-resource", "summary": "x"}
-
-
-class ScriptedWire:
-    """A wire that keeps what is sent and answers with the next reply, or raises the next error."""
-
-    def __init__(self, *replies: Reply | ChannelError) -> None:
-        self.replies = list(replies)
-        self.sent: list[dict[str, Any]] = []
-
-    def send(self, method: str, url: str, **rest: Any) -> Reply:
-        self.sent.append({"method": method, "url": url, **rest})
-        reply = self.replies.pop(0)
-        if isinstance(reply, ChannelError):
-            raise reply
-        return reply
-
-    def download(self, method: str, url: str, *, into: BinaryIO, **rest: Any) -> Reply:
-        reply = self.send(method, url, **rest)
-        if reply.status != 200:
-            return reply
-        into.write(reply.body)
-        return replace(reply, body=b"")
-
-    @property
-    def operations(self) -> list[str]:
-        return [sent["operation"] for sent in self.sent]
 
 
 def make_wechat(
@@ -119,8 +74,8 @@ def sign(
 
 def reply(status: int, body: Any = b"", *, headers: Mapping[str, str] | None = None) -> Reply:
     """A reply that is rightly signed unless `headers` are given."""
-    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Reply(status=status, headers=sign(raw) if headers is None else headers, body=raw, elapsed_ms=1)
+    plain = party.reply(status, body)
+    return replace(plain, headers=sign(plain.body) if headers is None else headers)
 
 
 def error(status: int, code: str, *, signed: bool = True) -> Reply:
@@ -130,10 +85,6 @@ def error(status: int, code: str, *, signed: bool = True) -> Reply:
 def vector_reply(status: int, name: str) -> Reply:
     found = VECTORS["responses"][name]
     return reply(status, found["body"].encode(), headers=lower(found["headers"]))
-
-
-def lower(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
 
 
 def trade(state: str = "SUCCESS", **changes: Any) -> dict[str, Any]:
@@ -147,7 +98,7 @@ def trade(state: str = "SUCCESS", **changes: Any) -> dict[str, Any]:
         "success_time": "2026-11-21T18:10:34+08:00",
         "amount": {"total": 12900, "payer_total": 12000, "currency": "CNY"},
     } | changes
-    return {name: value for name, value in whole.items() if value is not None}
+    return without_none(whole)
 
 
 def refund(status: str | None = "PROCESSING", **changes: Any) -> dict[str, Any]:
@@ -159,7 +110,7 @@ def refund(status: str | None = "PROCESSING", **changes: Any) -> dict[str, Any]:
         "status": status,
         "amount": {"total": 12900, "refund": 2900, "currency": "CNY"},
     } | changes
-    return {name: value for name, value in whole.items() if value is not None}
+    return without_none(whole)
 
 
 def vector_callback(name: str = "payment_success") -> RawCallback:
