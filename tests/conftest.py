@@ -1,5 +1,6 @@
 """Real parts for every test: PostgreSQL and Redis, embedded unless an address is given, and the sandbox gateway."""
 
+import os
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -24,6 +25,16 @@ shop_settings.DATABASES["default"]["OPTIONS"]["options"] += " -c synchronous_com
 # A slow hash guards the passwords of people. That of a test's staff is made five hundred times.
 shop_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 TransactionTestCase._fixture_teardown = lambda _: empty_tables()  # type: ignore[attr-defined]
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: a good part of the time is waited for processes, pages and clocks."""
+    return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What runs in turn in one worker begins first, so that no other worker waits for its end."""
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
 
 
 @pytest.fixture(autouse=True)
