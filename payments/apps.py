@@ -14,6 +14,9 @@ class PaymentsConfig(AppConfig):
 
         alarms.register("query_payment", handler="payments.querying.query_by_alarm", gaps_s=QUERY_GAPS_S)
         alarms.register(
+            "recheck_payment", handler="payments.querying.recheck_by_alarm", gaps_s=(600, 3600, 86400)
+        )
+        alarms.register(
             "capture_payment", handler="payments.capturing.capture_by_alarm", gaps_s=(5, 10, 20, 40, 60, 300)
         )
         alarms.register("expire_order", handler="payments.ending.expire_by_alarm", gaps_s=(15, 30, 60, 300))

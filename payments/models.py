@@ -75,6 +75,13 @@ class Payment(models.Model):
             ),
             models.CheckConstraint(condition=Q(amount__gte=1), name="payment_has_an_amount"),
         ]
+        indexes = [
+            models.Index(  # what the scanner looks for among millions that have ended
+                fields=["dead_at"],
+                condition=Q(status__in=[PaymentStatus.CLOSED, PaymentStatus.FAILED]),
+                name="ended_payment",
+            )
+        ]
 
     def __str__(self) -> str:
         return self.number

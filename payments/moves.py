@@ -36,7 +36,10 @@ from shop.writes import insert, together, update
 QUERY_PAYMENT = "query_payment"
 SEND_REFUND = "send_refund"
 CAPTURE_PAYMENT = "capture_payment"
+RECHECK_PAYMENT = "recheck_payment"
 FIRST_QUERY_S = 10
+# An attempt that has ended before its time is looked at again this soon.
+RECHECK_S = 60
 # The process that heard of the consent captures at once; this is for when it dies.
 CAPTURE_S = 5
 # The create call answers or fails within the wire's deadline of 8 s; then another process may go on.
@@ -84,17 +87,23 @@ def move_payment(
     source: Source,
     actor: str = "",
     note: Mapping[str, Any] | None = None,
+    is_over: bool = False,
     **columns: Any,
 ) -> Change:
     """Move the locked payment through the table, together with `columns`. Returns the event for the caller to record.
 
-    Raises IllegalPaymentMove when the table has no such move.
+    What ends before `dead_at` may have been paid in that very moment, and no message of it may come: it is asked about until
+    then, unless it `is_over` and verified as unpaid. Raises IllegalPaymentMove when the table has no such move.
     """
     if to not in PAYMENT_MOVES[PaymentStatus(payment.status)]:
         raise IllegalPaymentMove(payment.number, payment.status, to)
     change = _change(payment, payment.status, to, source=source, actor=actor, note=note)
     _write(payment, status=to, payer="", **columns)
-    remove_alarms([QUERY_PAYMENT, CAPTURE_PAYMENT], payment.number)
+    remove_alarms([QUERY_PAYMENT, CAPTURE_PAYMENT, RECHECK_PAYMENT], payment.number)
+    # A create that was refused for good has shown nobody anything to pay by.
+    was_payable = to == PaymentStatus.CLOSED or payment.action is not None
+    if to != PaymentStatus.PAID and was_payable and not is_over:
+        set_alarm(RECHECK_PAYMENT, payment.number, in_s=RECHECK_S, last_at=payment.dead_at)
     return change
 
 

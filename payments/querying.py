@@ -18,10 +18,10 @@ from payments.channels.base import Outcome, PaymentReport
 from payments.channels.registry import UnknownChannel, class_of, get_channel
 from payments.errors import AskedTooOften, PaymentNotFound
 from payments.models import Case, Payment
-from payments.moves import QUERY_PAYMENT, lock_payment, mark_unsure
+from payments.moves import QUERY_PAYMENT, RECHECK_PAYMENT, lock_payment, mark_unsure
 from payments.settling import expire_payment, settle_payment
 from payments.statuses import PaymentStatus, Settled
-from shop.alarms import Claim, handle_overdue, hasten, keep_pace, postpone, remove_alarms, slow_down
+from shop.alarms import Claim, finish, handle_overdue, hasten, keep_pace, postpone, remove_alarms, slow_down
 from shop.clock import WITH_NOW
 from shop.models import Source
 from shop.transactions import transactional
@@ -137,6 +137,21 @@ def query_by_alarm(claim: Claim) -> None:
         _go_on_daily(payment, outcome, claim)
     elif every_s := class_of(payment.channel).query_every_s:
         slow_down(QUERY_PAYMENT, payment.number, to_s=every_s)
+
+
+def recheck_by_alarm(claim: Claim) -> None:
+    """One look at an attempt that ended before its time: its channel may have taken the money in that very moment."""
+    payment = _read(claim.subject)
+    if payment.status == PaymentStatus.PAID:
+        remove_alarms([RECHECK_PAYMENT], claim.subject)
+        return
+    outcome, _ = query_payment(claim.subject)
+    if not claim.is_last:
+        return
+    if outcome is Outcome.UNKNOWN:
+        postpone(RECHECK_PAYMENT, claim.subject, by_s=DAILY_S)
+    else:
+        finish(claim)
 
 
 @transactional

@@ -12,7 +12,7 @@ from payments.callbacks import TAKE_CALLBACK, forget_old, take_late_matches
 from payments.cases import close_healed, open_case
 from payments.mailing import MAIL_RECEIPT
 from payments.models import Case
-from payments.moves import CAPTURE_PAYMENT, QUERY_PAYMENT, SEND_REFUND
+from payments.moves import CAPTURE_PAYMENT, QUERY_PAYMENT, RECHECK_PAYMENT, SEND_REFUND
 from payments.settling import FOLLOW_UP
 from shop.alarms import claim_due, handle, set_alarm
 from shop.idempotency import forget_old as forget_old_keys
@@ -29,6 +29,8 @@ select kind, subject, last_at from (
       from payments_payment where status = 'PAYING'
     union all select '{CAPTURE_PAYMENT}', number, created_at, null
       from payments_payment where status = 'PAYING' and capture_asked_at is not null and superseded_at is null
+    union all select '{RECHECK_PAYMENT}', number, created_at, dead_at from payments_payment
+     where (status = 'CLOSED' or status = 'FAILED' and action is not null) and dead_at > now()
     union all select '{SEND_REFUND}', number, created_at, null from payments_refund where status = 'REFUNDING'
     union all select '{EXPIRE_ORDER}', number, created_at, null from orders_order where status = 'UNPAID'
     union all select '{FOLLOW_UP}', placed.number, receipt.created_at, null

@@ -5,6 +5,15 @@ with unfinished (kind, subject, due_by) as (
                 then least(statement_timestamp() + %(query_payment_gap)s, dead_at + interval '1 minute')
                 else statement_timestamp() + %(day)s end
       from payments_payment where status = 'PAYING'
+    union all  -- it ended before its channel could take no more money
+    select 'recheck_payment', number,
+           least(statement_timestamp() + %(recheck_payment_gap)s, dead_at + interval '1 minute')
+      from payments_payment
+     where (status = 'CLOSED' or status = 'FAILED' and action is not null) and dead_at > statement_timestamp()
+    union all  -- and the last look at it is to come, or had no answer
+    select alarm.kind, number, statement_timestamp() + %(day)s
+      from payments_payment join shop_alarm alarm on alarm.kind = 'recheck_payment' and alarm.subject = number
+     where status in ('CLOSED', 'FAILED') and dead_at <= statement_timestamp()
     union all
     select 'capture_payment', number, statement_timestamp() + %(capture_payment_gap)s
       from payments_payment where status = 'PAYING' and capture_asked_at is not null and superseded_at is null

@@ -13,7 +13,7 @@ from orders.moves import EXPIRE_ORDER
 from payments.callbacks import TAKE_CALLBACK
 from payments.cases import DAILY_S, open_case
 from payments.models import Case, Payment, Receipt
-from payments.moves import QUERY_PAYMENT, SEND_REFUND
+from payments.moves import QUERY_PAYMENT, RECHECK_PAYMENT, SEND_REFUND
 from shop.alarms import remove_alarms, set_alarm
 from shop.models import Alarm, Event, IdempotencyKey
 from tests.factories import make_order, make_payment
@@ -125,7 +125,7 @@ def payment_is_paid_by_another_trade_than_its_receipt(world: World) -> str:
 
 @plant("I2", "is CLOSED, but its receipt ")
 def late_money_left_its_payment_closed(world: World) -> str:
-    change(payment_of(world.late), status="CLOSED")
+    change(payment_of(world.late), status="CLOSED", dead_at=Now())
     forget(payment_of(world.late), "PAID")
     return world.late.number
 
@@ -284,6 +284,17 @@ def guard_of_history_is_gone(world: World) -> str:
 def nobody_asks_about_a_payment(world: World) -> str:
     remove_alarms([QUERY_PAYMENT], world.paying.number)
     return world.paying.number
+
+
+@plant("I6", "is unfinished, but has no alarm recheck_payment")
+def nobody_looks_again_at_what_ended_early(world: World) -> str:
+    remove_alarms([RECHECK_PAYMENT], world.ended.number)
+    return world.ended.number
+
+
+@plant("I6", "has an alarm recheck_payment, but it is finished or not there")
+def paid_payment_is_looked_at_again(world: World) -> str:
+    return wake(RECHECK_PAYMENT, payment_of(world.late).number)
 
 
 @plant("I6", "is unfinished, but has no alarm send_refund")
@@ -455,6 +466,8 @@ def order_number_is_used_twice(world: World) -> str:
 
 @plant("I8", "names 2 payments")
 def payment_number_is_used_twice(world: World) -> str:
+    change(world.ended, dead_at=Now())
+    remove_alarms([RECHECK_PAYMENT], world.ended.number)
     copy(world.ended)
     return world.ended.number
 

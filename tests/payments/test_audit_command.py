@@ -154,7 +154,7 @@ def come_to_rest() -> None:
 def _handle_all() -> bool:
     for kind, subject in Alarm.objects.values_list("kind", "subject"):
         handle_now(kind, subject)
-    return not Alarm.objects.exclude(kind__in=["query_payment", "expire_order"]).exists()
+    return not Alarm.objects.exclude(kind__in=["query_payment", "recheck_payment", "expire_order"]).exists()
 
 
 @pytest.fixture

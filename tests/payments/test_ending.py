@@ -59,7 +59,7 @@ def test_cancelled_order_is_closed_here_and_at_the_channel_and_gives_its_goods_b
     assert payment.status == PaymentStatus.CLOSED
     assert sandbox.trades(payment.number)[0]["status"] == "CLOSED"
     assert Product.objects.get().stock == 10
-    assert not Alarm.objects.exists()
+    assert list(Alarm.objects.values_list("kind", flat=True)) == ["recheck_payment"]
 
 
 def test_cancelling_again_changes_nothing(sandbox):

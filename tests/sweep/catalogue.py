@@ -16,6 +16,7 @@ FLOWS: list[Flow] = [
     shopper.ApplyByKey(),
     shopper.Supersede(),
     shopper.Cancel(),
+    shopper.CancelWhilePaid(),
     shopper.SettleByQuery(),
     shopper.WaitingPage(),
     channel.Callback(),

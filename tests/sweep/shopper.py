@@ -153,6 +153,18 @@ class Cancel(Flow):
     again = run
 
 
+class CancelWhilePaid(Cancel):
+    """Money that came in the very moment of the close, of which no message ever comes, is found and goes back."""
+
+    rivals = ["same", "alarms", "expiry", "apply"]
+    is_unheard = True
+
+    def prepare(self, world: World) -> None:
+        super().prepare(world)
+        entry = {"channel": "wechat", "operation": "close", "what": "paid_meanwhile", "when": "after"}
+        world.set_faults(entry)
+
+
 class SettleByQuery(Flow):
     """The order is paid by one settled receipt, and the channel keeps its price once."""
 

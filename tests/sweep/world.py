@@ -43,7 +43,7 @@ from tests.sweep.children import describe_error
 from tests.sweep.ways import WAYS, WECHAT, Way
 
 # What may stay when all is well: a payment that can still be paid is asked about, an unpaid order will expire.
-RESTING = ("query_payment", "expire_order")
+RESTING = ("query_payment", "recheck_payment", "expire_order")
 # Who sleeps with a row in hand keeps it as it is.
 TIME_PASSES = """
 update payments_payment set lease_until = now() where id in
