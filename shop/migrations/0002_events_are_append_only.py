@@ -1,8 +1,12 @@
 from django.db import migrations
 
+# Test suites empty their tables; they say so by a setting of their session. Nobody else may.
 REFUSE = """
 create function refuse_to_change_history() returns trigger language plpgsql as $$
 begin
+    if tg_op = 'TRUNCATE' and current_setting('nodrop.may_forget', true) = 'on' then
+        return null;
+    end if;
     raise exception 'history is append-only: % of % refused', lower(tg_op), tg_table_name
         using errcode = 'restrict_violation';
 end $$;
