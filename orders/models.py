@@ -69,6 +69,8 @@ class Order(models.Model):
     expires_at = models.DateTimeField()
     # Applying for payment in the last minutes moves the expiry on, once.
     was_extended = models.BooleanField(default=False)
+    # When it would have expired, had it not been kept open for what is paid days later; None: it never was.
+    usual_expires_at = models.DateTimeField(null=True, blank=True)
     close_reason = models.CharField(max_length=10, choices=CloseReason.choices, blank=True)
     closed_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())

@@ -134,9 +134,18 @@ def extend_if_ending(order: LockedOrder) -> None:
 
 
 def keep_open(order: LockedOrder, *, until: datetime) -> None:
-    """Let the order wait for its money, with its goods, until then."""
-    _write(order, expires_at=until)
+    """Let the order wait for its money, with its goods, until then; `end_as_usual` takes that back."""
+    _write(order, expires_at=until, usual_expires_at=order.expires_at)
     set_alarm(EXPIRE_ORDER, order.number, at=until)
+
+
+def end_as_usual(order: LockedOrder, *, not_before: datetime) -> None:
+    """An order that was kept open ends when it would have, with some minutes left to pay in another way; never later than now."""
+    usual = order.usual_expires_at or order.expires_at
+    ends_at = max(usual, not_before, order.now + EXTEND_BY)
+    if ends_at < order.expires_at:
+        _write(order, expires_at=ends_at)
+        set_alarm(EXPIRE_ORDER, order.number, at=ends_at)
 
 
 def take_stock(quantities: Mapping[int, int]) -> None:

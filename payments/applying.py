@@ -14,7 +14,7 @@ import structlog
 from django.conf import settings
 
 from orders.models import Order
-from orders.moves import LockedOrder, extend_if_ending, keep_open, lock_order
+from orders.moves import LockedOrder, extend_if_ending, lock_order
 from orders.statuses import OrderStatus
 from payments.attempts import attempt_of, new_request
 from payments.cached import WORTH_SHOWING, keep_state, recall_offer, start_clock
@@ -31,6 +31,7 @@ from payments.channels.base import (
 )
 from payments.channels.registry import UnknownChannel, class_of, get_channel
 from payments.errors import ChannelUnavailable, NotOffered, OrderIsClosed, OrderIsPaid, PaymentConfirming
+from payments.keeping import check_patience, keep_for
 from payments.models import Payment
 from payments.moves import (
     QUERY_PAYMENT,
@@ -302,12 +303,7 @@ def _start(order: LockedOrder, wish: Wish, lease: Lease | None) -> Payment:
         expires_at=expires_at,
         dead_at=adapter.dead_at(scene=wish.scene, expires_at=expires_at, now=order.now),
     )
-    if expires_at > order.expires_at:
-        if Payment.objects.filter(order=order, channel=adapter.name).exists():
-            raise NotOffered(f"This order has waited for {adapter.title} once.", field="channel")
-        keep_open(
-            order, until=payment.dead_at
-        )  # a voucher is paid days later, and its goods are kept for so long
+    check_patience(order, payment)
     start_payment(order, payment)
     if lease is not None:
         name_subject(lease, payment.number, status=CREATED)
@@ -447,10 +443,8 @@ def _ask_soon(payment: Payment) -> PaymentConfirming:
 def _keep_action(payment: Payment, created: Created) -> Payment:
     """Show the action, unless the order or the attempt was ended while the channel made it."""
     since = start_clock()
-    order, kept = _store_action(payment, created)
+    order, kept, is_untouched = _store_action(payment, created)
     if kept.action is not None and kept.is_payable and order.status == OrderStatus.UNPAID:
-        # Nobody has touched the order since we looked, so no money of a wrong amount has come meanwhile.
-        is_untouched = order.version == payment.order.version + 1
         keep_state(order, kept, since=since, may_offer=is_untouched)
         return kept
     if kept.is_live:
@@ -463,11 +457,16 @@ def _keep_action(payment: Payment, created: Created) -> Payment:
 
 
 @transactional
-def _store_action(payment: Payment, created: Created) -> tuple[Order, Payment]:
+def _store_action(payment: Payment, created: Created) -> tuple[Order, Payment, bool]:
+    """Keep the action if it may be shown, and the order open as long as it can be paid. The last is whether nobody else has
+    touched the order since we looked, so that no money of a wrong amount has come meanwhile.
+    """
     order, locked = lock_payment(payment.number, channel=payment.channel)
+    is_untouched = order.version == payment.order.version
     if locked.action is None and locked.is_payable and order.status == OrderStatus.UNPAID:
+        keep_for(order, locked)
         store_action(order, locked, created.action, handle=created.handle)
-    return order, locked
+    return order, locked, is_untouched
 
 
 def describe(order: Order) -> str:

@@ -13,8 +13,9 @@ from payments.cases import close_cases, has_open_mismatch, open_case
 from payments.channels.base import Outcome
 from payments.channels.registry import class_of
 from payments.errors import OrderIsPaid, PaymentConfirming
+from payments.keeping import keep_for, needs_patience
 from payments.models import Case, Payment
-from payments.moves import supersede_payment
+from payments.moves import lock_payment, supersede_payment
 from payments.querying import close_payment, query_payment
 from payments.statuses import PaymentStatus
 from shop.alarms import Claim, remove_alarms, set_alarm
@@ -85,8 +86,10 @@ def _end(number: str, reason: CloseReason, *, source: Source, actor: str) -> Non
                 return
         elif reason is CloseReason.EXPIRED and not _is_due(number):
             return
-        elif _close(live, reason) is Outcome.UNKNOWN:
+        elif (outcome := _close(live, reason)) is Outcome.UNKNOWN:
             break
+        elif outcome is Outcome.OPEN and reason is CloseReason.EXPIRED and _wait_for(live):
+            return
         else:
             _stop_waiting_for(live)
     raise PaymentConfirming(number, retry_after_s=RETRY_AFTER_S)
@@ -115,6 +118,17 @@ def _close(live: Payment, reason: CloseReason) -> Outcome:
     if channel.can_close:
         outcome = close_payment(live)
     return query_payment(live.number)[0] if outcome is Outcome.UNKNOWN else outcome
+
+
+@transactional
+def _wait_for(live: Payment) -> bool:
+    """Whether the order waits on, for a slip that its channel has made though the answer to us was lost: it may be paid."""
+    order, payment = lock_payment(live.number, channel=live.channel)
+    is_wanted = order.status == OrderStatus.UNPAID and payment.is_payable
+    if not is_wanted or not needs_patience(order, payment) or order.usual_expires_at is not None:
+        return False
+    keep_for(order, payment)
+    return True
 
 
 @transactional

@@ -15,6 +15,7 @@ from orders.statuses import PAID, CloseReason, OrderStatus
 from payments.cases import close_cases, has_open_mismatch, open_case
 from payments.channels.base import Outcome, PaymentReport
 from payments.channels.registry import can_refund
+from payments.keeping import stop_keeping
 from payments.models import Case, Payment, Receipt, Refund
 from payments.moves import (
     ask_capture,
@@ -96,7 +97,8 @@ def expire_payment(asked: Payment, *, source: Source) -> Settled:
     if payment.captures != asked.captures:
         return Settled.STALE  # the shopper has agreed meanwhile, and the money is being taken
     _answer_cases(order, payment)
-    record([move_payment(payment, PaymentStatus.CLOSED, source=source, note={"expired": True})])
+    note = {"expired": True}
+    record([move_payment(payment, PaymentStatus.CLOSED, source=source, note=note, is_over=True)])
     touch_order(order)
     return Settled.MOVED
 
@@ -266,6 +268,7 @@ def _end(
     _answer_cases(order, payment)
     record([move_payment(payment, to, source=source, actor=actor, note={"code": report.code})])
     touch_order(order)
+    stop_keeping(order, payment)
     return Settled.MOVED
 
 

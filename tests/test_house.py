@@ -14,7 +14,7 @@ STEPS = [
     ["channels"],
     ["models"],
     ["moves", "cases", "attempts"],
-    ["returning"],
+    ["returning", "keeping"],
     ["settling"],
     ["capturing"],
     ["querying", "showing", "mailing"],

@@ -297,6 +297,8 @@ class Channel(ABC):
     repeats_for: ClassVar[timedelta] = timedelta(days=7)
     # The longest that the action of one attempt can be used.
     action_life: ClassVar[timedelta] = timedelta(hours=2)
+    # What it shows is paid days later, whatever the order's own end: the order waits, with its goods, until `dead_at`.
+    outlives_order: ClassVar[bool] = False
     can_close: ClassVar[bool] = True
     # Money that a channel cannot give back must not come twice: its undecided attempt is never superseded.
     can_refund: ClassVar[bool] = True

@@ -175,8 +175,8 @@ BUGS = (
     Bug(
         name="the query's alarm asks nobody",
         file="payments/querying.py",
-        before="    outcome, _ = query_payment(claim.subject)\n",
-        after="    outcome = Outcome.OPEN\n",
+        before="        return\n    outcome, _ = query_payment(claim.subject)\n    if claim.is_last:\n",
+        after="        return\n    outcome = Outcome.OPEN\n    if claim.is_last:\n",
         caught_by=(f"{MONEY}/test_querying.py",),
     ),
     Bug(
@@ -203,8 +203,8 @@ BUGS = (
     Bug(
         name="the order is closed though its channel gave no answer",
         file="payments/ending.py",
-        before="elif _close(live, reason) is Outcome.UNKNOWN:",
-        after="elif _close(live, reason) is None:",
+        before="elif (outcome := _close(live, reason)) is Outcome.UNKNOWN:",
+        after="elif (outcome := _close(live, reason)) is None:",
         caught_by=(f"{MONEY}/test_ending.py",),
     ),
     Bug(
@@ -232,8 +232,8 @@ BUGS = (
     Bug(
         name="the alarm is removed one step early",
         file="payments/querying.py",
-        before="    outcome, _ = query_payment(claim.subject)\n",
-        after="    remove_alarms([QUERY_PAYMENT], claim.subject)\n    outcome, _ = query_payment(claim.subject)\n",
+        before="        return\n    outcome, _ = query_payment(claim.subject)\n    if claim.is_last:\n",
+        after="        return\n    remove_alarms([QUERY_PAYMENT], claim.subject)\n    outcome, _ = query_payment(claim.subject)\n    if claim.is_last:\n",
         caught_by=(f"{MONEY}/test_querying.py",),
     ),
     Bug(
@@ -262,7 +262,7 @@ BUGS = (
     Bug(
         name="a paid payment keeps its alarm",
         file="payments/moves.py",
-        before="    remove_alarms([QUERY_PAYMENT, CAPTURE_PAYMENT], payment.number)\n",
+        before="    remove_alarms([QUERY_PAYMENT, CAPTURE_PAYMENT, RECHECK_PAYMENT], payment.number)\n",
         after="",
         caught_by=(f"{MONEY}/test_callbacks.py",),
     ),
@@ -482,6 +482,20 @@ BUGS = (
         caught_by=(f"{MONEY}/test_capturing.py",),
     ),
     Bug(
+        name="an attempt that was closed is not asked about again",
+        file="payments/moves.py",
+        before="if to != PaymentStatus.PAID and was_payable and not is_over:",
+        after="if False:",
+        caught_by=(f"{MONEY}/test_rechecking.py",),
+    ),
+    Bug(
+        name="the looking at a closed attempt ends with the first look",
+        file="payments/querying.py",
+        before="    if not claim.is_last:\n        return\n    if outcome is Outcome.UNKNOWN:\n        postpone(RECHECK_PAYMENT",
+        after="    if outcome is Outcome.UNKNOWN:\n        postpone(RECHECK_PAYMENT",
+        caught_by=(f"{MONEY}/test_rechecking.py",),
+    ),
+    Bug(
         name="a capture that was begun is not looked at again before it is sent",
         file="payments/capturing.py",
         before="    if is_begun and is_awaited(order, payment):",
@@ -547,9 +561,9 @@ BUGS = (
     ),
     Bug(
         name="the order of a slip expires like any other",
-        file="payments/applying.py",
-        before="    if expires_at > order.expires_at:",
-        after="    if False:",
+        file="payments/keeping.py",
+        before="        keep_open(order, until=payment.dead_at)\n",
+        after="        pass\n",
         caught_by=(CHANNELS,),
     ),
     Bug(
