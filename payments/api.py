@@ -24,6 +24,7 @@ from payments.applying import apply_for_payment
 from payments.cached import admit, read_state, recall_state, start_clock
 from payments.cases import has_open_mismatch
 from payments.channels.base import BadPayer
+from payments.channels.registry import payer_at
 from payments.ending import cancel_order
 from payments.errors import (
     AskedTooOften,
@@ -56,6 +57,7 @@ from shop.bell import Listening
 from shop.middleware import BUSY, busy
 from shop.numbers import is_number
 from shop.problems import Problem, answer
+from shop.visitors import read_address
 
 MAX_WAIT_S = 30
 MAX_DIGITS = 10
@@ -187,7 +189,7 @@ class PaymentsView(ShopperView):
             order.number,
             channel=data["channel"],
             scene=data["scene"],
-            payer={"ip": request.META["REMOTE_ADDR"]} | data.get("payer", {}),
+            payer=payer_at(data["channel"], data["scene"], read_address(request)) | data.get("payer", {}),
             may_supersede=data["supersede"],
             version=order.version,
             key=read_key(request, f"payments:{order.number}"),

@@ -30,7 +30,7 @@ from payments.channels.base import (
     report_from_json,
     report_to_json,
 )
-from payments.channels.registry import get_channel
+from payments.channels.registry import class_of, get_channel
 from payments.errors import PaymentNotFound, RefundNotFound
 from payments.models import Callback, Case, Payment, Receipt, Refund
 from payments.querying import query_payment
@@ -61,7 +61,7 @@ CONFIRMED_WITHIN = timedelta(hours=1)
 TRY_AGAIN_S = 5
 # How many old messages one pass of the scanner looks at.
 BATCH = 1000
-# What is kept of a message's headers: enough to verify it again.
+# What is kept of a message's headers: when it was signed, and with which key.
 KEPT_HEADERS = ("content-type", "wechatpay-", "paypal-", "stripe-signature")
 
 
@@ -213,7 +213,7 @@ def _settle(channel_name: str, report: Report) -> bool:
     return True
 
 
-def _must_ask(channel: Channel, report: Report) -> bool:
+def _must_ask(channel: Channel | type[Channel], report: Report) -> bool:
     """Whether the message alone settles nothing: its channel wants it confirmed, or we could not read it."""
     return channel.confirms_callbacks_by_query or report.outcome is Outcome.UNKNOWN
 
@@ -224,9 +224,9 @@ def _ask_first(kept: Callback) -> bool:
     if isinstance(report, RefundReport):
         _learn_of_payment(kept.channel, report)
         # Some channels do not say in their message how much went back.
-        is_vague = report.amount_minor is None or _must_ask(get_channel(kept.channel), report)
+        is_vague = report.amount_minor is None or _must_ask(class_of(kept.channel), report)
         return is_vague and _ask_about_refund(kept, report)
-    if not _must_ask(get_channel(kept.channel), report) or not _find_payment(kept).exists():
+    if not _must_ask(class_of(kept.channel), report) or not _find_payment(kept).exists():
         return False
     outcome = query_payment(kept.number)[0]
     if report.outcome is Outcome.SUCCEEDED:  # of this very trade: a number that was paid twice has two
@@ -273,7 +273,7 @@ def _take_kept(pk: int, *, is_confirmed: bool, is_replay: bool = False) -> bool:
     kept = Callback.objects.annotate(**WITH_NOW).get(pk=pk)
     if kept.taken_at is not None and not is_replay:
         return True
-    channel, report = get_channel(kept.channel), report_from_json(kept.report)
+    channel, report = class_of(kept.channel), report_from_json(kept.report)
     if isinstance(report, PaymentReport) and report.needs_person and is_confirmed:
         # What a query says now does not answer what the message has told.
         evidence = {"callback": kept.pk, **kept.report}
@@ -304,7 +304,7 @@ def _find_home(kept: Callback, report: Report) -> Home:
     """Give money that names no payment a receipt; a person looks at whatever could not be settled."""
     if report.outcome not in (Outcome.SUCCEEDED, Outcome.UNKNOWN) and not report.needs_person:
         return Home.NOBODYS  # no money has moved, and what is ours is asked about by its own alarm
-    must_ask = get_channel(kept.channel).confirms_callbacks_by_query
+    must_ask = class_of(kept.channel).confirms_callbacks_by_query
     if report.outcome is not Outcome.SUCCEEDED or (must_ask and not _is_ours(kept, report)):
         # Where its word alone moves no money, and there is nothing to ask about, a person looks.
         _open_case(kept)

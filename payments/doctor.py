@@ -19,7 +19,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django_q.models import Schedule
 
 from payments.channels.base import ChannelError
-from payments.channels.registry import CLASSES, title_of
+from payments.channels.registry import CLASSES, BrokenChannel, get_channel, title_of
 from payments.channels.wire import Wire, is_safe_url
 from payments.models import Payment
 from payments.statuses import PaymentStatus
@@ -141,11 +141,18 @@ def _examine_channel(name: str) -> Iterator[Finding]:
     if configured is None:
         yield _examine_absent(name)
         return
-    address = _origin_of(configured)
+    try:
+        get_channel(name)
+    except BrokenChannel as broken:
+        yield _examine_broken(name, broken)
+        return
+    address = next((value for key, value in configured.items() if key.endswith("URL")), "")
     if not is_safe_url(address):
         return  # found by the checks
     try:
-        reply = Wire(channel=name).send("GET", address, headers={"User-Agent": "nodrop"}, operation="greet")
+        reply = Wire(channel=name).send(
+            "GET", _origin_of(address), headers={"User-Agent": "nodrop"}, operation="greet"
+        )
     except ChannelError as error:
         yield Finding(
             name,
@@ -159,17 +166,27 @@ def _examine_channel(name: str) -> Iterator[Finding]:
         yield _compare_clocks(f"clock of {name}", _parse_date(told))
 
 
+def _examine_broken(name: str, broken: BrokenChannel) -> Finding:
+    detail = f"is not offered, for it cannot be used: {broken.reason}"
+    if open_ones := _count_open(name):
+        detail += f"; {open_ones} payments are open, and nobody can ask"
+    return Finding(name, Verdict.WRONG, detail, "Mend its variables, then start web and watch anew.")
+
+
 def _examine_absent(name: str) -> Finding:
-    open_ones = Payment.objects.filter(channel=name, status=PaymentStatus.PAYING).count()
-    if open_ones:
+    if open_ones := _count_open(name):
         hint = "Put its variables back: what was begun there may still be paid, and nobody can ask."
         return Finding(name, Verdict.WRONG, f"{open_ones} payments are open, but it is not configured", hint)
     return Finding(name, Verdict.FINE, f"{title_of(name)} is not configured and not offered")
 
 
-def _origin_of(configured: dict[str, str]) -> str:
+def _count_open(name: str) -> int:
+    return Payment.objects.filter(channel=name, status=PaymentStatus.PAYING).count()
+
+
+def _origin_of(address: str) -> str:
     """Scheme and host of the address at which the channel is called."""
-    url = urlsplit(next((value for key, value in configured.items() if key.endswith("URL")), ""))
+    url = urlsplit(address)
     return f"{url.scheme}://{url.netloc}/"
 
 

@@ -8,7 +8,7 @@ from orders.models import Order
 from orders.statuses import PAID, OrderStatus
 from payments.cached import renew_state
 from payments.cases import close_cases, open_case
-from payments.channels.registry import get_channel
+from payments.channels.registry import class_of
 from payments.mailing import promise_mail
 from payments.models import Case, Payment
 from payments.querying import close_payment
@@ -31,7 +31,7 @@ def _close_other_attempts(number: str) -> None:
     """A paid order wants no more money: a code that is still open somewhere is closed, once. Its query goes on."""
     others = Payment.objects.filter(order__number=number, order__status__in=PAID, status=PaymentStatus.PAYING)
     for payment in others:
-        if get_channel(payment.channel).can_close:
+        if class_of(payment.channel).can_close:
             close_payment(payment)
 
 

@@ -6,7 +6,7 @@ from django.views.decorators.http import require_POST
 
 from payments.callbacks import MAX_BODY_BYTES, take_callback
 from payments.channels.base import RawCallback
-from payments.channels.registry import UnknownChannel
+from payments.channels.registry import BrokenChannel, UnknownChannel
 
 
 @csrf_exempt
@@ -19,6 +19,8 @@ def notify(request: HttpRequest, channel: str) -> HttpResponse:
     headers = {name.lower(): value for name, value in request.headers.items()}
     try:
         reply = take_callback(channel, RawCallback(headers=headers, body=body))
+    except BrokenChannel:
+        return HttpResponse(status=503)  # sent again when somebody has mended it
     except UnknownChannel:
         return HttpResponse(status=404)
     return HttpResponse(reply.body, status=reply.status, content_type=reply.content_type)

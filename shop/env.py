@@ -3,6 +3,7 @@
 Reading only. What is missing in production is named in one clear sentence and stops the start.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -68,3 +69,11 @@ def channel_settings(
             if not Path(path.strip()).is_file():
                 raise ImproperlyConfigured(f"{name}_{key} names {path.strip()}, which is not a file.")
     return found | {key: env.str(f"{name}_{key}", usual) for key, usual in options.items()}
+
+
+def trusted_proxies(env: Env) -> int:
+    """`TRUSTED_PROXIES`, one or more. Raises ImproperlyConfigured."""
+    found = env.str("TRUSTED_PROXIES", "1").strip()
+    if re.fullmatch("[1-9]", found):
+        return int(found)
+    raise ImproperlyConfigured("TRUSTED_PROXIES is not a number of proxies from 1 to 9.")

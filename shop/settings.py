@@ -6,7 +6,15 @@ import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
 from shop import embedded
-from shop.env import BASE_DIR, channel_settings, data_dir, is_debug, read_environment, required
+from shop.env import (
+    BASE_DIR,
+    channel_settings,
+    data_dir,
+    is_debug,
+    read_environment,
+    required,
+    trusted_proxies,
+)
 from shop.logs import logging_settings
 
 env = read_environment()
@@ -251,7 +259,10 @@ SESSION_COOKIE_NAME = "__Host-session" if HTTPS else "session"
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_REFERRER_POLICY = "same-origin"
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_PROXY", False) else None
+BEHIND_PROXY = env.bool("BEHIND_PROXY", False)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
+# How many proxies of ours write to X-Forwarded-For, one after the other; 0 believes nobody.
+TRUSTED_PROXIES = trusted_proxies(env) if BEHIND_PROXY else 0
 X_FRAME_OPTIONS = "DENY"
 # An order of a few lines is small; a larger body is not ours.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024

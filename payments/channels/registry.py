@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
+import structlog
 from django.conf import settings
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
-from .base import Channel
+from .base import BadPayer, Channel, Scene
+from .seals import BadKey
+
+log = structlog.get_logger("nodrop.channels")
 
 # In the order in which the shopper is offered them.
 CLASSES = {
@@ -29,6 +35,15 @@ class UnknownChannel(LookupError):
         self.name = name
 
 
+class BrokenChannel(UnknownChannel):
+    """It is configured and cannot be built. To buyers it is as good as absent; `reason` is for people, without secrets."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(name)
+        self.args = (f"{name} is configured and cannot be used: {reason}",)
+        self.reason = reason
+
+
 def list_choices() -> list[tuple[str, str]]:
     """Every channel as a database column may hold it."""
     return [(name, name) for name in CLASSES]
@@ -38,13 +53,25 @@ def list_choices() -> list[tuple[str, str]]:
 def get_channel(name: str) -> Channel:
     """The channel with the present settings, the same object each time. Raises UnknownChannel.
 
-    A configuration that cannot be used raises too (BadKey); `payments.checks` names it before that.
+    That is BrokenChannel where it cannot be built: it is tried again the next time, for a key file may come back.
     """
     configured = settings.CHANNELS.get(name)
     if name not in CLASSES or configured is None:
         raise UnknownChannel(name)
-    channel: Channel = import_string(CLASSES[name]).from_settings(configured)
+    try:
+        channel: Channel = import_string(CLASSES[name]).from_settings(configured)
+    except Exception as error:  # whatever is wrong with one channel, the others sell
+        # What another error says may hold the very value that it did not like.
+        reason = str(error) if isinstance(error, BadKey) else type(error).__name__
+        _tell(name, reason)
+        raise BrokenChannel(name, reason) from error
     return channel
+
+
+@cache
+def _tell(name: str, reason: str) -> None:
+    """Once, not at every page."""
+    log.error("channel cannot be used", channel=name, reason=reason)
 
 
 def class_of(name: str) -> type[Channel]:
@@ -63,15 +90,35 @@ def can_refund(name: str) -> bool:
     return class_of(name).can_refund
 
 
+def payer_at(name: str, scene: str, address: str) -> dict[str, str]:
+    """What is known of the payer by their IP address. Raises BadPayer where nobody knows it and the channel has to be told.
+
+    WeChat's H5 orders carry it, and the wallet refuses who comes from elsewhere.
+    """
+    if address:
+        return {"ip": address}
+    if scene == Scene.WAP and name in CLASSES and "ip" in class_of(name).payer_keys:
+        log.warning("address of the shopper is not known", channel=name)
+        needed = "needs your network address, which the shop cannot see. Please pay another way."
+        raise BadPayer("ip", f"{title_of(name)} {needed}")
+    return {}
+
+
 def offered_channels(currency: str) -> list[Channel]:
-    """The configured channels that take this currency, in the order of display."""
-    names = [name for name in CLASSES if settings.CHANNELS.get(name) is not None]
-    return [channel for channel in map(get_channel, names) if currency in channel.currencies]
+    """The channels that can be used and take this currency, in the order of display."""
+    return [channel for channel in _list_usable() if currency in channel.currencies]
+
+
+def _list_usable() -> Iterator[Channel]:
+    for name in CLASSES:
+        with suppress(UnknownChannel):
+            yield get_channel(name)
 
 
 def _forget(*, setting: str, **_: Any) -> None:
     if setting == "CHANNELS":
         get_channel.cache_clear()
+        _tell.cache_clear()
 
 
 setting_changed.connect(_forget, dispatch_uid="payments.channels.registry")

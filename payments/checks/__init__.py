@@ -4,12 +4,12 @@ and an error stops every command but the few that need none. Nothing is called a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core import checks
@@ -17,11 +17,25 @@ from django.core.checks import CheckMessage, Error, register
 from django.db import DatabaseError
 from django.utils.module_loading import import_string
 
+from payments.channels.registry import BrokenChannel, UnknownChannel, get_channel, title_of
 from payments.channels.wire import is_safe_url
+from payments.checks.parts import host_of, is_host_only
 from shop.clock import read_now
 
 # Signatures are good for some minutes; a clock that is off by more than this is on its way there.
 MOST_SKEW_S = 30
+# Names that only a network of one's own knows.
+PRIVATE_ENDINGS = (
+    ".localhost",
+    ".local",
+    ".localdomain",
+    ".internal",
+    ".intranet",
+    ".lan",
+    ".home",
+    ".corp",
+    ".home.arpa",
+)
 
 
 @register("channels")
@@ -30,9 +44,25 @@ def check_channels(app_configs: Any = None, **_: Any) -> list[CheckMessage]:
     configured = {name: values for name, values in settings.CHANNELS.items() if values is not None}
     found: list[CheckMessage] = [*check_public_url()] if configured else []
     for name, values in configured.items():
+        own: list[CheckMessage] = []
         if find_spec(f"payments.checks.{name}"):
-            found += import_string(f"payments.checks.{name}.check")(values)
+            own += import_string(f"payments.checks.{name}.check")(values)
+        found += own if any(message.is_serious() for message in own) else [*own, *check_usable(name)]
     return found
+
+
+def check_usable(name: str) -> Iterator[CheckMessage]:
+    """Whatever else is wrong with a channel, so that it could not be built and would not be offered."""
+    try:
+        get_channel(name)
+    except BrokenChannel as broken:
+        yield Error(
+            f"{title_of(name)} cannot be used and is not offered: {broken.reason}.",
+            hint=f"Correct its {name.upper()}_ variables, or take all of them out.",
+            id="payments.E009",
+        )
+    except UnknownChannel:
+        return  # settings of a channel that does not exist
 
 
 @register("clock", deploy=True)
@@ -68,7 +98,7 @@ def check_mail(app_configs: Any = None, **_: Any) -> list[CheckMessage]:
 
 
 def check_public_url() -> Iterator[CheckMessage]:
-    host = urlsplit(settings.PUBLIC_URL).hostname or ""
+    host = host_of(settings.PUBLIC_URL)
     if not settings.DEBUG and is_private(host):
         yield Error(
             f"PUBLIC_URL names {host}, which no channel can reach.",
@@ -81,6 +111,12 @@ def check_public_url() -> Iterator[CheckMessage]:
             hint="Set PUBLIC_URL to the shop's https address; http is for this machine only.",
             id="payments.E001",
         )
+    elif not is_host_only(settings.PUBLIC_URL):
+        yield Error(
+            "PUBLIC_URL holds more than a host: links and callbacks would lead to other paths.",
+            hint="Set PUBLIC_URL to https:// and the host, with nothing behind it but a port.",
+            id="payments.E019",
+        )
 
 
 def is_private(host: str) -> bool:
@@ -88,4 +124,7 @@ def is_private(host: str) -> bool:
     try:
         return not ip_address(host).is_global
     except ValueError:
-        return host in ("", "localhost") or host.endswith((".localhost", ".local", ".internal"))
+        name = host.removesuffix(".")
+    # Old ways to write an IPv4 address, as 10.1 or 2130706433 or 0x7f.1, end in a number; no name of the world does.
+    is_number = re.fullmatch(r"[0-9]+|0x[0-9a-f]*", name.rpartition(".")[2]) is not None
+    return "." not in name or is_number or name.endswith(PRIVATE_ENDINGS)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error
+from django.core.checks import Warning as Advice
 
 from payments.channels.alipay import list_alipay_keys
 from payments.channels.seals import BadKey, read_private_key, read_public_key
-from payments.checks.parts import check_address, check_permissions
+from payments.channels.wire import is_safe_url
+from payments.checks.parts import check_address, check_permissions, host_of
 
+USUAL_ADDRESS = "https://openapi.alipay.com/gateway.do"
 # So begin the apps of Alipay's own sandbox, and that of ours.
 SANDBOX_APP_PREFIX = "9021"
 SANDBOX_HOSTS = ".alipaydev.com"
@@ -21,13 +23,18 @@ SANDBOX_HOSTS = ".alipaydev.com"
 def check(alipay: Mapping[str, str]) -> Iterator[CheckMessage]:
     """Its keys, its address, and who it says we are."""
     yield from check_keys(alipay)
-    yield from check_address(
-        "ALIPAY_GATEWAY_URL",
-        alipay["GATEWAY_URL"],
-        "https://openapi.alipay.com/gateway.do",
-        code="payments.E103",
-    )
+    yield from check_gateway(alipay["GATEWAY_URL"])
     yield from check_identity(alipay)
+
+
+def check_gateway(url: str) -> Iterator[CheckMessage]:
+    yield from check_address("ALIPAY_GATEWAY_URL", url, USUAL_ADDRESS, code="payments.E103")
+    if is_safe_url(url) and not url.endswith("/gateway.do"):
+        yield Advice(
+            "ALIPAY_GATEWAY_URL does not end in /gateway.do, where Alipay answers.",
+            hint=f"Use {USUAL_ADDRESS}.",
+            id="payments.W101",
+        )
 
 
 def check_keys(alipay: Mapping[str, str]) -> Iterator[CheckMessage]:
@@ -59,7 +66,7 @@ def check_keys(alipay: Mapping[str, str]) -> Iterator[CheckMessage]:
 
 
 def check_identity(alipay: Mapping[str, str]) -> Iterator[CheckMessage]:
-    host = urlsplit(alipay["GATEWAY_URL"]).netloc
+    host = host_of(alipay["GATEWAY_URL"])
     is_sandbox = alipay["APP_ID"].startswith(SANDBOX_APP_PREFIX) or host.endswith(SANDBOX_HOSTS)
     if is_sandbox and not settings.DEBUG:
         yield Error(

@@ -6,13 +6,14 @@ import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as Advice
 
 from payments.channels.wire import is_safe_url
 
-_HOST = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z.-]+)(:[0-9]{1,5})?/?", re.IGNORECASE)
+_HOST = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:[0-9]{1,5})?/?", re.IGNORECASE)
 
 
 def check_address(name: str, url: str, usual: str, *, code: str) -> Iterator[CheckMessage]:
@@ -28,12 +29,25 @@ def check_address(name: str, url: str, usual: str, *, code: str) -> Iterator[Che
 def check_host(name: str, url: str, usual: str, *, code: str) -> Iterator[CheckMessage]:
     """As `check_address`, where the channel's own paths are put behind the address."""
     yield from check_address(name, url, usual, code=code)
-    if is_safe_url(url) and not _HOST.fullmatch(url):
+    if is_safe_url(url) and not is_host_only(url):
         yield Error(
             f"{name} holds more than a host: every call would go to another path.",
             hint=f"Use {usual}, with nothing behind the host but a port.",
             id=code,
         )
+
+
+def is_host_only(url: str) -> bool:
+    """Whether nothing but a port stands behind the address's host."""
+    return bool(_HOST.fullmatch(url))
+
+
+def host_of(url: str) -> str:
+    """The host of an address, in small letters; "" of what is none."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def check_permissions(name: str, path: str) -> Iterator[CheckMessage]:

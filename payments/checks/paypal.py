@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error
 
 from payments.channels.paypal import WEBHOOK_CHECKS
-from payments.checks.parts import check_host
+from payments.checks.parts import check_host, host_of
 
 USUAL_ADDRESS = "https://api-m.paypal.com"
 # PayPal's own sandbox, and the client id of every app of ours.
 SANDBOX_HOST_SUFFIX = ".sandbox.paypal.com"
 SANDBOX_CLIENT_PREFIX = "AnodropSandbox"
 _MERCHANT_ID = re.compile(r"[0-9A-Z]{13}")
+_CREDENTIAL = re.compile(r"[!-~]{32,128}")
 _WEBHOOK_ID = re.compile(r"[0-9A-Za-z]{1,50}")
 
 
@@ -40,7 +40,7 @@ def check(paypal: Mapping[str, str]) -> Iterator[CheckMessage]:
 
 def is_of_a_sandbox(paypal: Mapping[str, str]) -> bool:
     """Whether money that is paid here is none. PayPal's own client ids do not tell it, but the host does."""
-    host = urlsplit(paypal["BASE_URL"]).hostname or ""
+    host = host_of(paypal["BASE_URL"])
     return paypal["CLIENT_ID"].startswith(SANDBOX_CLIENT_PREFIX) or host.endswith(SANDBOX_HOST_SUFFIX)
 
 
@@ -57,7 +57,7 @@ def check_ids(paypal: Mapping[str, str]) -> Iterator[CheckMessage]:
             hint="Copy it from the app's webhooks in PayPal's developer dashboard; two by comma while one replaces the other.",
             id="payments.E305",
         )
-    if not all(32 <= len(paypal[name]) <= 128 for name in ("CLIENT_ID", "CLIENT_SECRET")):
+    if not all(_CREDENTIAL.fullmatch(paypal[name]) for name in ("CLIENT_ID", "CLIENT_SECRET")):
         yield Error(
             "PAYPAL_CLIENT_ID or PAYPAL_CLIENT_SECRET is cut off or is not one.",
             hint="Copy both from the live app in PayPal's developer dashboard.",

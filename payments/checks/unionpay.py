@@ -15,11 +15,12 @@ from django.core.checks import Warning as Advice
 
 from payments.channels.seals import BadKey, read_private_key
 from payments.channels.unionpay_seals import is_issued_by, is_valid_at, read_certificate, read_certificates
-from payments.checks.parts import check_address, check_permissions
+from payments.checks.parts import check_address, check_host, check_permissions
 
 # So begin the merchants of the sandbox; and so UnionPay's test system signs.
 SANDBOX_MER_ID_PREFIX = "999999"
 TEST_SIGNER = "00040000:SIGN"
+SIGNERS = ("中国银联股份有限公司", TEST_SIGNER)
 RENEW_BEFORE = timedelta(days=30)
 
 _T = TypeVar("_T")
@@ -29,7 +30,7 @@ def check(unionpay: Mapping[str, str]) -> Iterator[CheckMessage]:
     """Its key and certificates, its addresses and its merchant number."""
     yield from check_merchant(unionpay)
     yield from check_authority(unionpay)
-    yield from check_address(
+    yield from check_host(
         "UNIONPAY_BASE_URL", unionpay["BASE_URL"], "https://gateway.95516.com", code="payments.E201"
     )
     yield from check_address(
@@ -38,6 +39,7 @@ def check(unionpay: Mapping[str, str]) -> Iterator[CheckMessage]:
         "https://filedownload.95516.com/",
         code="payments.E202",
     )
+    yield from check_signer(unionpay["SIGNER"])
     is_for_tests = unionpay["MER_ID"].startswith(SANDBOX_MER_ID_PREFIX) or unionpay["SIGNER"] == TEST_SIGNER
     if not settings.DEBUG and is_for_tests:
         yield Error(
@@ -51,6 +53,15 @@ def check(unionpay: Mapping[str, str]) -> Iterator[CheckMessage]:
             hint="Copy the merchant number (商户号) from UnionPay's merchant site.",
             id="payments.E204",
         )
+
+
+def check_signer(signer: str) -> Iterator[CheckMessage]:
+    """Whose certificate signs: with another name nothing that UnionPay says would verify."""
+    hint = f"Take UNIONPAY_SIGNER out: production signs as {SIGNERS[0]}."
+    if not signer.strip():
+        yield Error("UNIONPAY_SIGNER is set and empty.", hint=hint, id="payments.E213")
+    elif signer not in SIGNERS:
+        yield Advice(f"UNIONPAY_SIGNER is unusual: {signer}.", hint=hint, id="payments.W202")
 
 
 def check_merchant(unionpay: Mapping[str, str]) -> Iterator[CheckMessage]:

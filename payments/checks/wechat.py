@@ -15,7 +15,7 @@ from django.core.checks import Warning as Advice
 
 from payments.channels.seals import BadKey, read_private_key, read_public_key
 from payments.channels.wechat import list_platform_keys
-from payments.checks.parts import check_address, check_permissions
+from payments.checks.parts import check_host, check_permissions
 
 # So begins the serial of every certificate that the sandbox makes for a merchant.
 SANDBOX_SERIAL_PREFIX = "5A4DB0C5"
@@ -29,7 +29,7 @@ def check(wechat: Mapping[str, str]) -> Iterator[CheckMessage]:
     yield from check_merchant_key(wechat)
     yield from check_merchant_certificate(wechat)
     yield from check_platform_keys(wechat)
-    yield from check_address(
+    yield from check_host(
         "WECHAT_BASE_URL", wechat["BASE_URL"], "https://api.mch.weixin.qq.com", code="payments.E002"
     )
     if not settings.DEBUG and wechat["MERCHANT_SERIAL"].upper().startswith(SANDBOX_SERIAL_PREFIX):
@@ -118,6 +118,13 @@ def check_platform_keys(wechat: Mapping[str, str]) -> Iterator[CheckMessage]:
             id="payments.E006",
         )
         return
+    key_ids = [part.strip() for part in wechat["PLATFORM_KEY_ID"].split(",")]
+    if len(keys) < len(key_ids):
+        yield Error(
+            f"WECHAT_PLATFORM_KEY_ID names one id twice: of {', '.join(key_ids)} only the last file of it would count.",
+            hint="Each file has an id of its own, in the same order: take out the one that is there twice, or correct it.",
+            id="payments.E020",
+        )
     ours = _merchant_public_key(wechat)
     for key_id, (path, key) in keys.items():
         certificate = _read_certificate(path)

@@ -24,6 +24,7 @@ from orders.models import Order
 from payments.applying import apply_for_payment
 from payments.channels.base import BadPayer
 from payments.channels.offers import Device
+from payments.channels.registry import payer_at
 from payments.ending import cancel_order
 from payments.errors import (
     AskedTooOften,
@@ -47,6 +48,7 @@ from shop.checkout.wallets import list_apps, wallet_of
 from shop.checkout.words import tell, tell_order, tell_unreported
 from shop.middleware import policy_with_form
 from shop.sessions import held_session
+from shop.visitors import read_address
 
 OrderPage = Callable[[HttpRequest, Order], HttpResponse]
 
@@ -167,7 +169,7 @@ def _apply(request: HttpRequest, order: Order) -> HttpResponse:
             order.number,
             channel=method.channel,
             scene=method.scene,
-            payer={"ip": request.META.get("REMOTE_ADDR", "")} | payer.payer,
+            payer=payer_at(method.channel, method.scene, read_address(request)) | payer.payer,
             may_supersede=wanted["supersede"],
             version=order.version,
         )

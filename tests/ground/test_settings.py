@@ -109,3 +109,31 @@ print(static("shop.css"))
         env=variables, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     assert done.stdout.strip() == "/static/shop.css"
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, "0"),
+        ({"TRUSTED_PROXIES": "2"}, "0"),
+        ({"BEHIND_PROXY": "1"}, "1"),
+        ({"BEHIND_PROXY": "1", "TRUSTED_PROXIES": "2"}, "2"),
+    ],
+    ids=str,
+)
+def test_proxies_are_believed_only_where_there_are_some(variables, expected):
+    code = "from django.conf import settings as s; print(s.TRUSTED_PROXIES)"
+    started = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **GOOD, **variables, "DJANGO_SETTINGS_MODULE": "shop.settings"},
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert started.stdout.strip() == expected
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "", "one", "10.0.0.0/8"])
+def test_number_of_proxies_that_is_none_stops_the_start(number):
+    started = start("check", **GOOD, BEHIND_PROXY="1", TRUSTED_PROXIES=number)
+    assert started.returncode == 2
+    assert "TRUSTED_PROXIES is not a number of proxies from 1 to 9" in started.stderr
+    assert len(started.stderr.splitlines()) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.test import override_settings
 
 from payments.checks import check_channels, check_mail
 
@@ -51,12 +52,39 @@ def test_every_channel_that_is_configured_is_checked(settings):
         ("https://127.0.0.1", ["payments.E008"]),
         ("https://192.168.1.4:8443", ["payments.E008"]),
         ("https://shop.local", ["payments.E008"]),
+        ("https://shop.lan", ["payments.E008"]),
+        ("https://shop.home.arpa", ["payments.E008"]),
+        ("https://shop.local.", ["payments.E008"]),
+        ("https://shop", ["payments.E008"]),
+        ("https://10.1", ["payments.E008"]),
+        ("https://2130706433", ["payments.E008"]),
+        ("https://0x7f.1", ["payments.E008"]),
+        ("https://127.0.0.1.", ["payments.E008"]),
+        ("https://[x", ["payments.E008", "payments.E001"]),
+        ("https://shop.example/shop", ["payments.E019"]),
+        ("https://shop.example?x=1", ["payments.E019"]),
+        ("https://shop.example#x", ["payments.E019"]),
+        ("https://shop.example:8443", []),
+        ("https://1st.shop.example", []),
+        ("https://xn--hgi.example", []),
+        ("https://商店.example", []),
         ("http://127.0.0.1:8000", ["payments.E008"]),
     ],
 )
 def test_public_url_that_channels_cannot_call_is_found(settings, url, findings):
     settings.PUBLIC_URL = url
     assert found() == findings
+
+
+def test_channel_that_cannot_be_built_is_found_though_its_own_checks_say_nothing(monkeypatch):
+    monkeypatch.setattr("payments.checks.boleto.check", lambda _: iter(()))
+    assert found() == []
+    with override_settings(CHANNELS={"boleto": BOLETO | {"SECRET_KEY": "s3cret"}}):
+        [finding] = check_channels()
+    assert finding.id == "payments.E009"
+    assert finding.msg.startswith("Boleto cannot be used")
+    assert finding.hint
+    assert "s3cret" not in finding.msg
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8000", "http://localhost:8000"])
