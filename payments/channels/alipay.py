@@ -22,6 +22,7 @@ from .alipay_reading import (
     GATEWAY_CODES,
     Answer,
     Meaning,
+    cut_notification,
     done_refund,
     error_code,
     is_about,
@@ -281,6 +282,9 @@ class Alipay(Channel):
         except BadField as error:
             raise NotGenuine("body") from error
         return CallbackMessage(message_id=message_id, kind=kind, report=read_notification(kind, fields))
+
+    def kept_body(self, raw: RawCallback) -> bytes:
+        return cut_notification(read_form(raw.body))
 
     def acknowledge(self) -> CallbackReply:
         return CallbackReply(status=200, body=b"success", content_type="text/plain")

@@ -84,6 +84,8 @@ class Boleto(Channel):
     # Keys are kept for at least so long; later the same key makes a second slip.
     repeats_for = timedelta(hours=24)
     action_life = timedelta(days=MAX_DAYS + 1)
+    query_every_s = 15 * 60  # its status changes by the day, and a webhook tells first
+    outlives_order = True
     can_close = False  # Stripe's page on boleto: no cancellation before the slip expires
     can_refund = False  # the same page: no refunds, money goes back by a process of the shop's own
     payer_keys = ("name", "email", "tax_id", "address")

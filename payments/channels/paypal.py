@@ -16,6 +16,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, BinaryIO
 from urllib.parse import quote, urlencode
 
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
 from .base import (
     DEAD_MARGIN,
     Attempt,
@@ -47,11 +49,18 @@ from .paypal_reading import (
     is_for,
     read_event,
     read_order,
-    read_page,
     read_refund,
     write_money,
 )
-from .paypal_webhooks import Certificates, Transmission, read_transmission, verify_signature, write_postback
+from .paypal_statement import Pages, read_statement, write_statement
+from .paypal_webhooks import (
+    Certificates,
+    Transmission,
+    cut_event,
+    read_transmission,
+    verify_signature,
+    write_postback,
+)
 from .seals import BadKey
 from .wire import Wire, is_safe_url
 
@@ -342,8 +351,7 @@ class PayPal(Channel):
             with self._asking():
                 self._verify_by_postback(transmission, raw.body)
         else:
-            with self._asking():
-                key = self._certificates.find_key(transmission.cert_url, now)
+            key = self._find_key(self._certificates, transmission.cert_url, now)
             verify_signature(transmission, raw.body, webhook_ids=self._webhook_ids, key=key)
         try:
             event = parse_json(raw.body)
@@ -356,12 +364,22 @@ class PayPal(Channel):
             raise NotGenuine("merchant", number=report.number)
         return CallbackMessage(message_id=message_id, kind=kind, report=report)
 
+    def kept_body(self, raw: RawCallback) -> bytes:
+        return cut_event(raw.body)
+
     def acknowledge(self) -> CallbackReply:
         return CallbackReply(status=200)
 
     def refuse_callback(self, reason: str) -> CallbackReply:
         # Any status but 2xx has PayPal try again, 25 times in 3 days.
         return CallbackReply(status=401, body=json.dumps({"message": reason}).encode())
+
+    def _find_key(self, certificates: Certificates, url: str, now: datetime) -> RSAPublicKey:
+        key = certificates.kept_key(url, now)
+        if key is not None:  # nobody is asked, so nobody who keeps us asking stands in the way
+            return key
+        with self._asking():
+            return certificates.find_key(url, now)
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
@@ -385,41 +403,40 @@ class PayPal(Channel):
                 return
         raise NotGenuine("signature")
 
-    # ---- statements: a search instead of a file, one page of its JSON on each line ----
+    # ---- statements: a search instead of a file ----
 
     def statement_ready_at(self, day: date) -> datetime:
         return _start_of(day) + timedelta(days=1) + STATEMENT_LAG
 
     def fetch_statement(self, day: date, into: BinaryIO) -> None:
         start = _start_of(day)
-        self._fetch_span(start, start + timedelta(days=1), into)
+        write_statement(into, self._search(start, start + timedelta(days=1)))
 
     def read_statement(self, file: BinaryIO) -> Iterator[StatementLine]:
-        for line in file:
-            yield from read_page(line, merchant_id=self._merchant_id)
+        return read_statement(file, merchant_id=self._merchant_id)
 
-    def _fetch_span(self, start: datetime, end: datetime, into: BinaryIO) -> None:
+    def _search(self, start: datetime, end: datetime) -> Iterator[Mapping[str, Any]]:
         """Every page from `start` to before `end`, whole seconds. A search finds no more than 10,000 at once."""
-        page, pages = 1, 1
-        while page <= pages:
+        pages = Pages()
+        while not pages.are_through:
             answer = self._account.ask(
-                "GET", _search_path(start, end, page), "statement", wire=self._statement_wire
+                "GET", _search_path(start, end, pages.page + 1), "statement", wire=self._statement_wire
             )
-            if page == 1 and TOO_MANY in (answer.code, answer.name) and end - start > timedelta(seconds=1):
+            is_too_much = pages.page == 0 and TOO_MANY in (answer.code, answer.name)
+            if is_too_much and end - start > timedelta(seconds=1):
                 middle = start + timedelta(seconds=(end - start) // timedelta(seconds=2))
-                self._fetch_span(start, middle, into)
-                self._fetch_span(middle, end, into)
+                yield from self._search(start, middle)
+                yield from self._search(middle, end)
                 return
-            pages = _check_page(answer, page, pages, end)
-            into.write(json.dumps(answer.data, separators=(",", ":")).encode() + b"\n")
-            page += 1
+            _check_page(answer, pages, end)
+            yield answer.data
 
 
 # ---- reading and writing ------------------------------------------------------------------------------------------
 
 
-def _check_page(answer: Answer, page: int, pages: int, end: datetime) -> int:
-    """How many pages there are. Raises NotReady, Refused or Unanswered unless this one may be believed."""
+def _check_page(answer: Answer, pages: Pages, end: datetime) -> None:
+    """Raises NotReady, Refused or Unanswered unless this page may be believed, and comes next."""
     if answer.status == 403:
         raise Refused("the REST app has no permission for Transaction Search", code=answer.code)
     if not answer.is_done:
@@ -429,12 +446,10 @@ def _check_page(answer: Answer, page: int, pages: int, end: datetime) -> int:
             raise NotReady("PayPal's search has not come to the end of this day", code="not_refreshed")
     except BadField as error:
         raise Unanswered("the page cannot be read", code="malformed") from error
-    told = [answer.data.get("page"), answer.data.get("total_pages")]
-    if not all(type(count) is int for count in told) or told[0] != page:
-        raise Unanswered("the page cannot be read", code="malformed")
-    if page > 1 and told[1] != pages:
-        raise Unanswered("the pages changed while they were read", code="changed")
-    return int(told[1] or 0)
+    try:
+        pages.add(answer.data)
+    except BadField as error:
+        raise Unanswered("the pages changed while they were read", code="changed") from error
 
 
 def _order_of(attempt: Attempt) -> dict[str, Any]:

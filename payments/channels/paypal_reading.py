@@ -1,20 +1,20 @@
-"""PayPal's documents in our words: orders, captures, refunds, events and the lines of its transaction search.
+"""PayPal's documents in our words: orders, captures, refunds and events.
 
 Pure functions over parsed JSON that is believed already. What is not as documented is *unknown*, never guessed; amounts
-are read as they came and judged by nobody here. Source: PayPal's REST reference of Orders v2, Payments v2, Webhooks and
-Transaction Search, and its table of transaction event codes (developer.paypal.com, read November 2026).
+are read as they came and judged by nobody here. Source: PayPal's REST reference of Orders v2, Payments v2 and Webhooks
+(developer.paypal.com, read November 2026).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from .base import BadStatement, LineKind, Outcome, PaymentReport, RefundReport, Report, StatementLine
-from .fields import BadField, is_word, parse_json, read_moment, read_object, read_word
+from .base import Outcome, PaymentReport, RefundReport, Report
+from .fields import BadField, is_word, read_moment, read_object, read_word
 
 ORDER_STATUSES = {
     "CREATED": Outcome.OPEN,
@@ -96,7 +96,7 @@ def number_of(data: Mapping[str, Any]) -> str:
 
 def is_for(resource: Mapping[str, Any], merchant_id: str) -> bool:
     """Whether every payee that a resource names is this merchant; it need not name one."""
-    holders = [resource, *_objects(resource, "purchase_units")]
+    holders = [resource, *read_objects(resource, "purchase_units")]
     payees = [holder["payee"] for holder in holders if isinstance(holder.get("payee"), dict)]
     return all(payee.get("merchant_id", merchant_id) == merchant_id for payee in payees)
 
@@ -115,7 +115,7 @@ def _captured_id(data: Mapping[str, Any]) -> str:
     return last if is_word(last) else ""
 
 
-def _objects(data: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+def read_objects(data: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     """A list of objects; empty when the field is not there. Raises BadField for anything else."""
     found = data.get(name, [])
     if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
@@ -130,7 +130,7 @@ def read_order(order: Mapping[str, Any]) -> PaymentReport:
     """What an order says about its payment: first by its captures, for a COMPLETED order need not be paid."""
     try:
         unit = _only_unit(order)
-        captures = _objects(read_object(unit, "payments"), "captures") if "payments" in unit else []
+        captures = read_objects(read_object(unit, "payments"), "captures") if "payments" in unit else []
         number = _only_number(unit, *captures)
         return _judge(read_word(order, "status"), number, [read_capture(one, number) for one in captures])
     except BadField:
@@ -138,7 +138,7 @@ def read_order(order: Mapping[str, Any]) -> PaymentReport:
 
 
 def _only_unit(order: Mapping[str, Any]) -> Mapping[str, Any]:
-    units = _objects(order, "purchase_units")
+    units = read_objects(order, "purchase_units")
     if len(units) > 1:  # ours have one
         raise BadField("purchase_units")
     return units[0] if units else {}
@@ -201,7 +201,7 @@ def read_capture(capture: Mapping[str, Any], number: str = "") -> PaymentReport:
 def read_refund(refund: Mapping[str, Any], number: str = "") -> RefundReport:
     """What a refund says; `number` is its own where that is known."""
     refund_id = word_or_none(refund, "id")
-    named, payment_number = _name_refund(refund, "custom_id", refund_id)
+    named, payment_number = name_refund(refund, "custom_id", refund_id)
     number = number or named
     try:
         status = read_word(refund, "status")
@@ -221,7 +221,7 @@ def read_refund(refund: Mapping[str, Any], number: str = "") -> RefundReport:
         )
 
 
-def _name_refund(data: Mapping[str, Any], custom_name: str, refund_id: str) -> tuple[str, str]:
+def name_refund(data: Mapping[str, Any], custom_name: str, refund_id: str) -> tuple[str, str]:
     """A refund's own number and its payment's: one made in PayPal's site has only PayPal's id for a number."""
     custom = word_or_none(data, custom_name)
     if custom.startswith(PAYMENT_MARK):
@@ -254,65 +254,3 @@ def read_event(kind: str, resource: Mapping[str, Any]) -> Report:
         code=kind,
         needs_person=kind == "PAYMENT.CAPTURE.REVERSED",
     )
-
-
-# ---- transaction search ------------------------------------------------------------------------------------------
-
-# S succeeded; V succeeded and was given back since, which is a line of its own. P and D moved no money.
-_MOVED = frozenset({"S", "V"})
-_PAYMENTS = "T00"
-_BACK = ("T11", "T12")  # refunds (T1107), reversals by PayPal (T1106), chargebacks (T12..)
-_HOLDS = frozenset({"T1110", "T1111"})  # for a dispute: set aside, not given back
-
-
-def read_page(raw: bytes, *, merchant_id: str) -> Iterator[StatementLine]:
-    """The lines of one page of a transaction search. Fees, transfers and holds are none. Raises BadStatement."""
-    try:
-        page = parse_json(raw)
-        if page.get("account_number", merchant_id) != merchant_id:
-            raise BadStatement("account_number: of another merchant")
-        details = [
-            read_object(detail, "transaction_info") for detail in _objects(page, "transaction_details")
-        ]
-    except BadField as error:
-        raise BadStatement(str(error)) from error
-    for place, info in enumerate(details, start=1):
-        try:
-            line = _read_line(info)
-        except BadField as error:
-            raise BadStatement(f"transaction {place}: {error}") from error
-        if line is not None:
-            yield line
-
-
-def _read_line(info: Mapping[str, Any]) -> StatementLine | None:
-    code = read_word(info, "transaction_event_code")
-    amount_minor, currency = read_money(info, "transaction_amount")
-    kind = _kind_of(code, amount_minor)
-    if kind is None or read_word(info, "transaction_status") not in _MOVED:
-        return None
-    transaction_id = read_word(info, "transaction_id")
-    number, payment_number = number_of({"custom_id": info.get("custom_field"), **info}), ""
-    if kind is LineKind.REFUND:
-        number, payment_number = _name_refund(info, "custom_field", transaction_id)
-    refers = kind is LineKind.REFUND and info.get("paypal_reference_id_type") == "TXN"
-    return StatementLine(
-        kind=kind,
-        number=number,
-        channel_number=transaction_id,
-        amount_minor=abs(amount_minor),
-        currency=currency,
-        fee_minor=-read_money(info, "fee_amount")[0] if "fee_amount" in info else 0,
-        payment_number=payment_number,
-        trade_number=word_or_none(info, "paypal_reference_id") if refers else "",
-        at=read_moment(info, "transaction_initiation_date"),
-        code=code,
-    )
-
-
-def _kind_of(code: str, amount_minor: int) -> LineKind | None:
-    if code.startswith(_PAYMENTS) and amount_minor > 0:
-        return LineKind.PAYMENT
-    if code.startswith(_BACK) and code not in _HOLDS and amount_minor < 0:
-        return LineKind.REFUND
-    return None

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.utils import CryptographyDeprecationWarning
@@ -47,6 +48,19 @@ CERT_KEPT_FOR = timedelta(days=1)  # then fetched and verified anew: an expired 
 CERTS_KEPT = 8
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _ID = re.compile(r"[0-9A-Za-z-]{1,50}")
+# What is kept of an event, at whatever depth. What a name that is not here holds is cut with it: payer, payment_source,
+# shipping, buyer, note_to_payer, and links, whose capture is in the report.
+KEPT = frozenset(
+    {
+        *("id", "event_type", "event_version", "resource_type", "resource_version", "create_time"),
+        *("update_time", "resource", "intent", "status", "reference_id", "custom_id", "invoice_id"),
+        *("order_id", "final_capture", "purchase_units", "payments", "captures", "refunds"),
+        *("supplementary_data", "related_ids", "seller_receivable_breakdown", "gross_amount", "paypal_fee"),
+        *("net_amount", "seller_payable_breakdown", "total_refunded_amount", "amount", "currency_code"),
+        *("value", "dispute_id", "dispute_state", "dispute_amount", "disputed_transactions"),
+        *("seller_transaction_id", "reason"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +136,17 @@ def write_postback(transmission: Transmission, body: bytes, webhook_id: str) -> 
     return json.dumps(asked).encode()[:-1] + b', "webhook_event": ' + body + b"}"
 
 
+def cut_event(body: bytes) -> bytes:
+    """What is kept of a genuine event: nothing about the payer, so its signature fits it no more."""
+    return json.dumps(_cut(parse_json(body))).encode()
+
+
+def _cut(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _cut(inner) for name, inner in value.items() if name in KEPT}
+    return [_cut(inner) for inner in value] if isinstance(value, list) else value
+
+
 # ---- certificates ------------------------------------------------------------------------------------------------
 
 
@@ -144,13 +169,18 @@ class Certificates:
         self._kept: dict[str, tuple[RSAPublicKey, datetime]] = {}
 
     def find_key(self, url: str, now: datetime) -> RSAPublicKey:
-        """The key of the certificate at an address that was read as PayPal's. Raises NotGenuine.
+        """The key of the certificate at an address that was read as PayPal's, fetched where it is not kept. Raises NotGenuine.
 
         That it cannot be had at this moment is told likewise: PayPal sends the message again.
         """
+        return self.kept_key(url, now) or self._fetch_key(url, now)
+
+    def kept_key(self, url: str, now: datetime) -> RSAPublicKey | None:
+        """The key of a certificate that need not be fetched."""
         key, until = self._kept.get(url, (None, now))
-        if key is not None and now < until:
-            return key
+        return key if now < until else None
+
+    def _fetch_key(self, url: str, now: datetime) -> RSAPublicKey:
         key = read_certificate(self._fetch(url), roots=self._load_roots(), now=now)
         kept = {known: value for known, value in self._kept.items() if now < value[1] and known != url}
         self._kept = dict(list(kept.items())[-CERTS_KEPT + 1 :]) | {url: (key, now + CERT_KEPT_FOR)}

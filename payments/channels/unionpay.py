@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, cast
@@ -55,7 +55,9 @@ from .unionpay_reading import (
     REFUND,
     REFUND_REFUSING,
     REFUSING,
+    TAKEN_TOO_LATE,
     WRONG_REQUEST,
+    cut_notice,
     read_accepted,
     read_code,
     read_notice,
@@ -108,6 +110,9 @@ NUMBER = re.compile(r"[0-9A-Za-z]{8,32}")  # some pages allow 40, the statement 
 MAX_URL = 256
 # After payTimeout the shopper cannot pay any more; what the bank reports for this long was on its way before.
 LATE = timedelta(minutes=5)
+# What was charged after payTimeout UnionPay gives back "in about 5 working days", which holidays make many more; and it tells
+# nobody. So long such an attempt is undecided: charged, and not the shop's.
+GIVEN_BACK_AFTER = timedelta(days=14)
 # A trade may be invisible to a query right after it was begun; UnionPay's own schedule of queries has ended after 32 s.
 VISIBLE_AFTER = timedelta(seconds=60)
 MAX_STATEMENT_BYTES = 20_000_000  # of the answer, some hundred bytes a trade
@@ -186,9 +191,10 @@ class UnionPay(Channel):
         report = read_payment(answer, attempt.number)
         if report.outcome is Outcome.REFUSED and not self._is_over(attempt):
             # One try of the shopper's failed; until payTimeout another one may not.
-            return PaymentReport(
-                outcome=Outcome.OPEN, number=report.number, code=report.code, needs_person=report.needs_person
-            )
+            return replace(report, outcome=Outcome.OPEN)
+        is_charged = report.needs_person and report.code == TAKEN_TOO_LATE
+        if is_charged and self._clock() > attempt.expires_at + GIVEN_BACK_AFTER:
+            return replace(report, outcome=Outcome.CLOSED)
         return report
 
     def close(self, attempt: Attempt) -> PaymentReport:
@@ -299,6 +305,9 @@ class UnionPay(Channel):
         if params.get("merId") != self._mer_id:
             raise NotGenuine("merId", number=number)
         return CallbackMessage(message_id=message_id, kind=kind, report=read_notice(params, number))
+
+    def kept_body(self, raw: RawCallback) -> bytes:
+        return cut_notice(parse_form(raw.body))
 
     def acknowledge(self) -> CallbackReply:
         return CallbackReply(status=200, body=b"ok", content_type="text/plain")  # the body is not read

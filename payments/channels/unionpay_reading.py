@@ -10,15 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from urllib.parse import urlencode
 
 from .base import Outcome, PaymentReport, RefundReport, Report
 from .fields import BadField, is_word, read_word
 from .unionpay_statement import BEIJING, place_in_year
 
-DONE, DONE_WITH_A_FLAW, TAKEN_AND_REVERSED = "00", "A6", "42"
+DONE, DONE_WITH_A_FLAW, TAKEN_TOO_LATE = "00", "A6", "42"
 DUPLICATE, NOT_THERE, NO_FILE = "12", "34", "98"
 # Of one trade: `origRespCode` of a query. What is not here is UNKNOWN, above all 03 (timed out), 04 (unclear: the statement
-# tells), 06 (busy), 37 (asked too often), 74 and 75 (money taken, the bill behind it not settled) and 99.
+# tells), 06 (busy), 37 (asked too often), 99, and of a payment what is CHARGED.
 # OPEN after `dead_at` ends an attempt as unpaid. For 05 that relies on comments in UnionPay's demo packages of the gateway
 # product, beside payTimeout and the query (public copies of 5.0.0 and 5.1.0, read November 2026): until payTimeout, "failed",
 # "in process" and "not there" may all pass; after it an answer is final, and what is neither 00 nor A6 may be judged failed.
@@ -33,10 +34,12 @@ TRADE_CODES = {
     "70": Outcome.OPEN,  # waits for the cardholder's input
     **dict.fromkeys(("01", "02", "10", "11", "13"), Outcome.REFUSED),
     **dict.fromkeys(("30", "31", "32", "33", "35", "36", "38", "39", "40", "45"), Outcome.REFUSED),
-    TAKEN_AND_REVERSED: Outcome.REFUSED,  # paid after payTimeout: UnionPay gives it back by itself in about 5 working days
     # The cardholder's and the issuer's.
     **{str(code): Outcome.REFUSED for code in range(60, 85) if code not in (70, 74, 75)},
 }
+# Of a payment: the shopper's money was taken, and the shop does not get it by this trade, so it is neither paid nor refused.
+# 42: after payTimeout, and UnionPay gives it back by itself. 74, 75: the bill behind it is not settled. 45: it went back.
+CHARGED = frozenset({TAKEN_TOO_LATE, "74", "75", "45"})
 # Of one request: with these in a signed answer, nothing was begun.
 REFUSING = frozenset(code for code, outcome in TRADE_CODES.items() if outcome is Outcome.REFUSED)
 # A refund's original may be missing; and with 02 (closed for now) the same refund succeeds another time.
@@ -45,6 +48,12 @@ WRONG_REQUEST = frozenset({"10", "11", "13", "31", "32"})  # the same request wi
 CURRENCIES = {"156": "CNY"}
 PAY, REFUND, UNDO, QUERY, FILE = "01", "04", "31", "00", "76"
 AMOUNT = re.compile(r"[1-9][0-9]{0,11}")
+# What is kept of a notification. Not among it: the card (accNo, payCardNo), its kind and bank, and customerInfo.
+KEPT = (
+    *("merId", "txnType", "txnSubType", "bizType", "orderId", "txnTime", "queryId", "origQryId"),
+    *("respCode", "respMsg", "txnAmt", "currencyCode", "settleAmt", "settleCurrencyCode", "settleDate"),
+    *("exchangeRate", "exchangeDate", "traceNo", "traceTime"),
+)
 
 
 def read_code(answer: Mapping[str, str]) -> str:
@@ -68,8 +77,9 @@ def read_payment(answer: Mapping[str, str], number: str) -> PaymentReport:
     outcome, code = _outcome_of(answer)
     if outcome is Outcome.SUCCEEDED:
         return _read_success(answer, number, code)
-    needs_person = outcome is Outcome.REFUSED and code == TAKEN_AND_REVERSED
-    return PaymentReport(outcome=outcome, number=number, code=code, needs_person=needs_person)
+    if read_code(answer) == DONE and code in CHARGED:
+        return PaymentReport(outcome=Outcome.UNKNOWN, number=number, code=code, needs_person=True)
+    return PaymentReport(outcome=outcome, number=number, code=code)
 
 
 def _read_success(params: Mapping[str, str], number: str, code: str) -> PaymentReport:
@@ -131,6 +141,11 @@ def read_notice(params: Mapping[str, str], number: str) -> Report:
     if kind in (REFUND, UNDO):
         return RefundReport(outcome=Outcome.UNKNOWN, number=number, code=code)
     return PaymentReport(outcome=Outcome.UNKNOWN, number=number, code=code if kind == PAY else kind)
+
+
+def cut_notice(params: Mapping[str, str]) -> bytes:
+    """What is kept of a genuine notification, as a form: nothing about the payer, so its signature fits it no more."""
+    return urlencode({name: params[name] for name in KEPT if name in params}).encode()
 
 
 def _require_kind(params: Mapping[str, str], *kinds: str) -> None:

@@ -69,6 +69,7 @@ from .wechat_reading import (
     REFUND_KINDS,
     Answer,
     Meaning,
+    cut_notice,
     error_code,
     read_error,
     read_payment,
@@ -249,6 +250,10 @@ class WeChat(Channel):
         except (BadField, BadSeal) as error:
             raise NotGenuine("body") from error
         return CallbackMessage(message_id=message_id, kind=kind, report=self._report_of(kind, content))
+
+    def kept_body(self, raw: RawCallback) -> bytes:
+        envelope = parse_json(raw.body)
+        return cut_notice(envelope, self._open(envelope))
 
     def acknowledge(self) -> CallbackReply:
         return CallbackReply(status=204)

@@ -6,6 +6,7 @@ is *unknown*, and nothing is repaired.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -33,6 +34,12 @@ REFUND_STATUSES = {
 }
 PAYMENT_KINDS = frozenset({"TRANSACTION.SUCCESS"})
 REFUND_KINDS = frozenset({"REFUND.SUCCESS", "REFUND.ABNORMAL", "REFUND.CLOSED"})
+# What is kept of a notification and of what it encloses. Not among it: payer.openid, the payer's bank and account.
+KEPT_OF_ENVELOPE = ("id", "create_time", "event_type", "resource_type")
+KEPT_OF_CONTENT = (
+    *("mchid", "appid", "out_trade_no", "transaction_id", "trade_type", "trade_state", "success_time"),
+    *("amount", "out_refund_no", "refund_id", "refund_status"),
+)
 
 
 class Meaning(Enum):
@@ -120,6 +127,13 @@ def read_refund(data: Mapping[str, Any], status_name: str) -> RefundReport:
     except BadField:
         number = word_or_empty(data, "out_refund_no")
         return RefundReport(outcome=Outcome.UNKNOWN, number=number, code="malformed")
+
+
+def cut_notice(envelope: Mapping[str, Any], content: Mapping[str, Any]) -> bytes:
+    """What is kept of a genuine notification, opened: nothing about the payer, so its signature fits it no more."""
+    kept = {name: envelope[name] for name in KEPT_OF_ENVELOPE if name in envelope}
+    kept["resource"] = {name: content[name] for name in KEPT_OF_CONTENT if name in content}
+    return json.dumps(kept).encode()
 
 
 def read_error(reply: Reply) -> Answer:

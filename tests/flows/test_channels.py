@@ -16,13 +16,16 @@ from orders.access import token_of
 from orders.models import Order
 from orders.statuses import CloseReason, OrderStatus
 from payments.audit import audit, audit_trades
+from payments.callbacks import replay_callback
 from payments.cases import resolve_case
 from payments.channels.registry import get_channel
-from payments.errors import NotRefundable
+from payments.ending import cancel_order
+from payments.errors import AskedTooOften, NotRefundable, PaymentConfirming
 from payments.models import Callback, Case, Payment, Receipt, Refund
+from payments.querying import keep_asking, query_by_person, query_payment
 from payments.refunding import ask_refund
 from payments.settling import settle_payment
-from payments.statuses import PaymentStatus, ReceiptClass, RefundStatus
+from payments.statuses import PaymentStatus, ReceiptClass, RefundStatus, Settled
 from shop.alarms import claim_due, handle
 from shop.models import Alarm, Source
 from tests.factories import make_order, report
@@ -33,7 +36,7 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-RESTING = ("query_payment", "expire_order")
+RESTING = ("query_payment", "recheck_payment", "expire_order")
 
 
 @dataclass(frozen=True)
@@ -435,6 +438,81 @@ def test_tax_number_does_not_stay_in_the_inbox_either(shopper):
     bodies = [bytes(kept.body) for kept in Callback.objects.all()]
     assert bodies
     assert not any(b"billing_details" in body or b"tax_id" in body for body in bodies)
+
+
+# What the sandbox's sides tell about a payer; WeChat's is sealed, and would be told by whoever has the key.
+TELLING = (
+    b'"payer"',
+    b"buyer_id",
+    b"logon",
+    b"openid",
+    b"ciphertext",
+    b"buyer@",
+    b"accNo",
+    b"billing_details",
+)
+
+
+@one_of_each
+def test_inbox_keeps_numbers_and_amounts_and_nothing_about_the_payer(shopper, way):
+    order = shopper.order(way.currency)
+    payment = shopper.take(order, way)
+    shopper.pay(payment)
+    wait_until(lambda: is_settled(order) and Callback.objects.exists(), within_s=30)
+    bodies = [bytes(kept.body) for kept in Callback.objects.all()]
+    assert [word for body in bodies for word in TELLING if word in body] == []
+    assert all(payment.number.encode() in body for body in bodies)
+
+
+def test_message_can_be_taken_again_though_nothing_about_its_payer_was_kept(shopper):
+    order = shopper.order("CNY")
+    payment = shopper.take(order, Way("alipay", "qr"))
+    shopper.pay(payment)
+    wait_until(lambda: is_settled(order) and Callback.objects.exists(), within_s=30)
+    assert replay_callback(Callback.objects.get().pk)
+    check(shopper.sandbox)
+
+
+def test_payment_that_was_charged_too_late_is_never_told_as_not_charged(shopper, client):
+    order = shopper.order("CNY")
+    payment = shopper.take(order, Way("unionpay", "qr"))
+    lie = {"what": "lie", "when": "after", "value": {"status": "42"}, "times": 9}
+    shopper.sandbox.set_faults({"script": [{"channel": "unionpay", "operation": "query", **lie}]})
+    Order.objects.filter(pk=order.pk).update(expires_at=Now() - timedelta(seconds=1))
+    Payment.objects.filter(pk=payment.pk).update(dead_at=Now() - timedelta(seconds=1))
+    query_payment(payment.number)  # a fresh trade may be invisible to the first
+    query_payment(payment.number)
+    with pytest.raises(PaymentConfirming):
+        cancel_order(order.number)
+    payment.refresh_from_db()
+    assert payment.status == PaymentStatus.PAYING
+    case = Case.objects.get(kind=Case.Kind.IRREGULAR, subject=payment.number)
+    assert case.evidence["code"] == "42"
+    page = client.get(f"/orders/{order.number}/?token={token_of(order)}", follow=True).content.decode()
+    assert "Nothing was charged" not in page
+    assert "refused" not in page
+
+
+def test_voucher_is_asked_about_every_quarter_of_an_hour_at_the_soonest_also_while_somebody_looks(shopper):
+    order = shopper.order("BRL")
+    payment = shopper.take(order, Way("boleto", "voucher", "BRL"))
+    alarm = Alarm.objects.filter(kind="query_payment", subject=payment.number)
+    alarm.update(due_at=Now())
+    for claim in claim_due(9):
+        assert handle(claim)
+    assert not keep_asking(order)
+    left = alarm.annotate(left=F("due_at") - Now()).get().left
+    assert timedelta(minutes=14) < left <= timedelta(minutes=15)
+
+
+def test_person_who_checks_a_voucher_is_answered_at_once(shopper):
+    order = shopper.order("BRL")
+    payment = shopper.take(order, Way("boleto", "voucher", "BRL"))
+    shopper.sandbox.set_faults({"notify": {"drop": 1.0}})
+    shopper.pay(payment)
+    assert query_by_person(payment.number) is Settled.MOVED
+    with pytest.raises(AskedTooOften):
+        query_by_person(payment.number)
 
 
 def test_money_of_a_voucher_of_a_wrong_amount_can_be_settled_by_a_person_alone(shopper, admin_user):

@@ -73,6 +73,17 @@ def test_gateway_by_plain_http_is_found(alipay, url):
     assert found() == ["payments.E103"]
 
 
+@pytest.mark.parametrize("path", ["", "/", "/gateway", "/gateway.do/", "/gateway.do?x=1"])
+def test_gateway_at_another_path_than_alipays_is_told(alipay, path):
+    alipay["GATEWAY_URL"] = f"https://gateway.example{path}"
+    assert found() == ["payments.W101"]
+
+
+def test_gateway_that_is_no_address_is_found(alipay):
+    alipay["GATEWAY_URL"] = "https://[x"
+    assert found() == ["payments.E103"]
+
+
 def test_plain_http_to_this_machine_is_right(alipay):
     alipay["GATEWAY_URL"] = "http://127.0.0.1:9000/gateway.do"
     assert found() == []

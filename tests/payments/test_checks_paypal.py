@@ -55,6 +55,9 @@ def test_right_configuration_has_no_finding(paypal, change):
         ({"WEBHOOK_ID": ""}, "payments.E305"),
         ({"CLIENT_ID": "A1"}, "payments.E306"),
         ({"CLIENT_SECRET": ""}, "payments.E306"),
+        ({"CLIENT_SECRET": " " * 40}, "payments.E306"),
+        ({"CLIENT_ID": "A" * 40 + " "}, "payments.E306"),
+        ({"BASE_URL": "https://[x"}, "payments.E301"),
     ],
     ids=str,
 )

@@ -81,6 +81,10 @@ def test_right_configuration_has_no_finding(unionpay):
     ("change", "expected"),
     [
         ({"BASE_URL": "http://gateway.example"}, ["payments.E201"]),
+        ({"BASE_URL": "https://gateway.example/gateway/api"}, ["payments.E201"]),
+        ({"SIGNER": ""}, ["payments.E213"]),
+        ({"SIGNER": " "}, ["payments.E213"]),
+        ({"SIGNER": "中国银联"}, ["payments.W202"]),
         ({"STATEMENT_URL": "http://files.example/"}, ["payments.E202"]),
         ({"BASE_URL": "http://127.0.0.1:9000"}, []),
         ({"MER_ID": "77729000001234"}, ["payments.E204"]),

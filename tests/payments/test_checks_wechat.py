@@ -56,6 +56,12 @@ def test_base_url_by_plain_http_is_found(wechat):
     assert found() == ["payments.E002"]
 
 
+@pytest.mark.parametrize("url", ["https://api.example/v3", "https://api.example?x=1"])
+def test_base_url_with_a_path_is_found(wechat, url):
+    wechat["BASE_URL"] = url
+    assert found() == ["payments.E002"]
+
+
 def test_base_url_on_this_machine_is_right(wechat):
     wechat["BASE_URL"] = "http://127.0.0.1:9000"
     assert found() == []
@@ -215,3 +221,14 @@ def test_findings_say_what_to_do_and_hold_no_secret(wechat):
     assert len(findings) == 4
     assert all(finding.hint for finding in findings)
     assert "s3cret" not in repr(findings)
+
+
+def test_two_files_under_one_platform_key_id_are_found(wechat, tmp_path):
+    (tmp_path / "next.pem").write_text(PLATFORM["public_key_pem"])
+    one = PLATFORM["public_key_id"]
+    wechat |= {
+        "PLATFORM_KEY_ID": f"{one}, {one}",
+        "PLATFORM_KEY_FILE": f"{tmp_path / 'next.pem'}, {tmp_path / 'platform.pem'}",
+    }
+    [finding] = check_channels()
+    assert (finding.id, one in finding.msg) == ("payments.E020", True)

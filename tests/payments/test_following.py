@@ -2,6 +2,7 @@
 
 import pytest
 from django.db import IntegrityError
+from django.db.models.functions import Now
 
 from orders.models import Order
 from payments.applying import apply_for_payment
@@ -9,7 +10,7 @@ from payments.following import agrees
 from payments.models import Case, Payment, Receipt
 from payments.querying import query_payment
 from payments.settling import settle_payment
-from shop.alarms import handle_now, set_alarm
+from shop.alarms import claim_due, handle, handle_now, set_alarm
 from shop.models import Alarm, Source
 from tests.factories import by_hand, make_order, make_payment, report
 from tests.redis_states import whatever_redis_does
@@ -49,6 +50,34 @@ def test_open_code_of_an_order_that_was_paid_otherwise_is_closed(sandbox):
     second.refresh_from_db()
     assert second.status == "CLOSED"
     assert sandbox.trades(second.number)[0]["status"] == "CLOSED"
+
+
+BROKEN = {
+    "BASE_URL": "https://api.stripe.com",
+    "SECRET_KEY": "",
+    "WEBHOOK_SECRET": "",
+    "EXPIRES_AFTER_DAYS": "",
+}
+
+
+@pytest.mark.parametrize("configured", [None, BROKEN], ids=["absent", "broken"])
+@pytest.mark.parametrize("other", ["alipay", "boleto"])
+def test_other_attempt_of_a_channel_that_cannot_be_used_does_not_keep_the_receipt_back(
+    settings, other, configured
+):
+    order = make_order()
+    payment = make_payment(order, channel=other)
+    Payment.objects.update(superseded_at=order.created_at)
+    order = settle(order)
+    settings.CHANNELS = {other: configured}
+    Alarm.objects.update(due_at=Now())
+    [claim] = [claim for claim in claim_due(20) if claim.kind == "follow_up"]
+    assert handle(claim)
+    assert Alarm.objects.filter(kind="mail_receipt").exists()
+    assert not Alarm.objects.filter(kind="follow_up").exists()
+    payment.refresh_from_db()
+    assert payment.status == "PAYING"
+    assert Alarm.objects.filter(kind="query_payment", subject=payment.number).exists()
 
 
 def test_an_order_that_somebody_set_to_paid_by_hand_becomes_a_case():

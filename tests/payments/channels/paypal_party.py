@@ -216,13 +216,16 @@ def refund_info(**changes: Any) -> dict[str, Any]:
     )
 
 
-def page(*infos: Any, number: int = 1, pages: Any = 1, **changes: Any) -> dict[str, Any]:
+def page(
+    *infos: Any, number: int = 1, pages: Any = 1, items: int | None = None, **changes: Any
+) -> dict[str, Any]:
+    """One page of a search that found `items` transactions, those of this page where nothing else is said."""
     whole = {
         "transaction_details": [{"transaction_info": one} for one in infos],
         "account_number": MERCHANT_ID,
         "last_refreshed_datetime": "2026-11-21T03:59:59Z",
         "page": number,
-        "total_items": len(infos),
+        "total_items": len(infos) if items is None else items,
         "total_pages": pages,
     } | changes
     return without_none(whole)

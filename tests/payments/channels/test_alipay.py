@@ -953,6 +953,37 @@ def test_form_that_was_changed_is_refused(change):
     assert refused(RawCallback(headers={}, body=change(raw.body)))
 
 
+def test_nothing_about_the_payer_is_kept_of_a_notification():
+    told = {
+        "buyer_id": "2088100000000001",
+        "buyer_logon_id": "138******00",
+        "buyer_open_id": "074a1CcTG1LelxKe4xQC0zgNdId0nxi95b5lsNpazWYoCo5",
+        "fund_bill_list": '[{"amount":"129.00","fundChannel":"BANKCARD","bankCode":"ABC"}]',
+        "receiver_address": "1 Nanjing Road",
+    }
+    message = callback(**told)
+    make_alipay().read_callback(message)
+    kept = dict(parse_qsl(make_alipay().kept_body(message).decode()))
+    assert not set(told) & kept.keys()
+    assert not any(value in kept.values() for value in told.values())
+    assert "sign" not in kept
+
+
+def test_what_is_kept_of_a_notification_tells_people_of_its_money():
+    kept = dict(parse_qsl(make_alipay().kept_body(vector_callback("partial_refund")).decode()))
+    wanted = {
+        "out_trade_no": "ND20261121A0000002",
+        "trade_no": "2026112122001400001234567890",
+        "trade_status": "TRADE_SUCCESS",
+        "total_amount": "129.00",
+        "refund_fee": "29.00",
+        "out_biz_no": "NDR20261122A0000002",
+        "gmt_payment": "2026-11-21 18:10:34",
+        "notify_id": "2026112201222090103000001234567890",
+    }
+    assert wanted.items() <= kept.items()
+
+
 def test_notification_signed_by_another_key_is_refused():
     assert refused(callback(key=APP_KEY)) == "signature"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from typing import Any
 
 from paypalserversdk.api_helper import APIHelper
@@ -15,7 +16,8 @@ from paypalserversdk.models.refund_request import RefundRequest
 from paypalserversdk.models.refund_status import RefundStatus
 from paypalserversdk.models.search_response import SearchResponse
 
-from payments.channels.paypal_reading import CAPTURE_STATUSES, ORDER_STATUSES, REFUND_STATUSES, read_page
+from payments.channels.paypal_reading import CAPTURE_STATUSES, ORDER_STATUSES, REFUND_STATUSES
+from payments.channels.paypal_statement import read_statement, write_statement
 
 from .party import reply
 from .paypal_party import (
@@ -84,7 +86,10 @@ def test_refund_is_read_alike():
 def test_transactions_are_read_alike():
     document = page(info(), refund_info())
     theirs = [one.transaction_info for one in SearchResponse.from_dictionary(document).transaction_details]
-    ours = list(read_page(json.dumps(document).encode(), merchant_id=MERCHANT_ID))
+    file = BytesIO()
+    write_statement(file, [document])
+    file.seek(0)
+    ours = list(read_statement(file, merchant_id=MERCHANT_ID))
     assert [one.transaction_id for one in theirs] == [one.channel_number for one in ours]
     assert [one.transaction_event_code for one in theirs] == [one.code for one in ours]
     assert [one.invoice_id for one in theirs] == [one.number for one in ours]

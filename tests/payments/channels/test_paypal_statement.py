@@ -68,9 +68,25 @@ def fetch(*replies: Any) -> tuple[BytesIO, ScriptedWire]:
     return file, wire
 
 
+def file_of(*pages: Any, end: Any = ...) -> bytes:
+    """A statement of these pages; `end` is its last line, and None leaves it out."""
+    last = {"pages": len(pages)} if end is ... else end
+    whole = [*pages, *([last] if last is not None else [])]
+    return b"".join(json.dumps(one).encode() + b"\n" for one in whole)
+
+
+def read(raw: bytes) -> list[StatementLine]:
+    return list(make_paypal().read_statement(BytesIO(raw)))
+
+
 def lines_of(*pages: Any) -> list[StatementLine]:
-    file = BytesIO(b"".join(json.dumps(one).encode() + b"\n" for one in pages))
-    return list(make_paypal().read_statement(file))
+    return read(file_of(*pages))
+
+
+def three(number: int, **changes: Any) -> dict[str, Any]:
+    """One of three pages with one payment on each."""
+    found = info(transaction_id=f"T{number}")
+    return page(found, **{"number": number, "pages": 3, "items": 3} | changes)
 
 
 def asked(wire: ScriptedWire, place: int) -> dict[str, str]:
@@ -78,8 +94,11 @@ def asked(wire: ScriptedWire, place: int) -> dict[str, str]:
 
 
 def test_day_is_searched_page_by_page_and_read_back():
-    file, wire = fetch(reply(200, page(info(), pages=2)), reply(200, page(refund_info(), number=2, pages=2)))
-    assert file.getvalue().count(b"\n") == 2
+    file, wire = fetch(
+        reply(200, page(info(), pages=2, items=2)),
+        reply(200, page(refund_info(), number=2, pages=2, items=2)),
+    )
+    assert file.getvalue().count(b"\n") == 3
     assert list(make_paypal().read_statement(file)) == [PAYMENT_LINE, REFUND_LINE]
     assert asked(wire, 0) == {
         "start_date": "2026-11-20T00:00:00Z",
@@ -145,10 +164,93 @@ def test_page_that_cannot_be_believed_is_unanswered(answer):
         fetch(answer)
 
 
-def test_pages_that_change_while_they_are_read_are_unanswered():
+@pytest.mark.parametrize(
+    "second",
+    [three(2, pages=4), three(2, items=4), three(1), three(3), three(2, transaction_details=[])],
+    ids=["more pages", "more items", "the same", "another", "fewer"],
+)
+def test_pages_that_change_while_they_are_read_are_unanswered(second):
     with pytest.raises(Unanswered) as unanswered:
-        fetch(reply(200, page(info(), pages=2)), reply(200, page(info(), number=2, pages=3)))
+        fetch(reply(200, three(1)), reply(200, second), reply(200, three(3)))
     assert unanswered.value.code == "changed"
+
+
+# ---- a statement that is not whole -------------------------------------------------------------------------------
+
+
+def test_pages_of_a_whole_statement_are_read_in_their_order():
+    assert [line.channel_number for line in lines_of(three(1), three(2), three(3))] == ["T1", "T2", "T3"]
+
+
+def test_total_may_count_from_each_page_on():
+    """PayPal's reference: "the total number of transactions beginning with the specified page"."""
+    assert len(lines_of(three(1), three(2, items=2), three(3, items=1))) == 3
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [
+        [],
+        [three(1)],
+        [three(1), three(3)],
+        [three(2), three(3)],
+        [three(1), three(1), three(2), three(3)],
+        [three(1), three(2), three(2), three(3)],
+        [three(2), three(1), three(3)],
+        [three(1), three(2), three(3), three(3)],
+        [three(1), three(2), three(3, transaction_details=[])],
+        [three(1, items=4), three(2, items=4), three(3, items=4)],
+        [three(1), three(2), three(3, items=2)],
+        [three(1), three(2, pages=2)],
+        [three(1), three(2), three(3), three(1)],
+        [page(info(), items=0, pages=0)],
+        [page(items=2, pages=0)],
+    ],
+    ids=lambda pages: ",".join(f"{one['page']}/{one['total_pages']}" for one in pages) or "none",
+)
+def test_statement_with_a_page_missing_doubled_or_misplaced_is_refused(pages):
+    with pytest.raises(BadStatement):
+        lines_of(*pages)
+
+
+@pytest.mark.parametrize("name", ["page", "total_pages", "total_items"])
+@pytest.mark.parametrize("value", [None, "1", True, -1, 1.0])
+def test_page_that_does_not_say_its_place_is_refused(name, value):
+    whole = page(info()) | {name: value}
+    with pytest.raises(BadStatement, match=name):
+        lines_of({key: told for key, told in whole.items() if told is not None})
+
+
+def test_empty_file_is_no_statement_of_a_day_without_trades():
+    with pytest.raises(BadStatement, match="end"):
+        read(b"")
+
+
+def test_statement_cut_between_two_searches_of_its_day_is_refused():
+    halves = file_of(page(info(transaction_id="A")), page(info(transaction_id="B")))
+    assert len(read(halves)) == 2
+    for cut in (halves.splitlines(keepends=True)[:1], halves.splitlines(keepends=True)[:2]):
+        with pytest.raises(BadStatement, match="end"):
+            read(b"".join(cut))
+
+
+@pytest.mark.parametrize("end", [{"pages": 0}, {"pages": 2}, {"pages": "1"}, {"pages": 1, "more": 1}])
+def test_statement_whose_end_counts_other_pages_is_refused(end):
+    with pytest.raises(BadStatement, match="pages"):
+        read(file_of(page(info()), end=end))
+
+
+def test_statement_that_goes_on_behind_its_end_is_refused():
+    whole = file_of(page(info()))
+    with pytest.raises(BadStatement, match="after the end"):
+        read(whole + whole)
+
+
+def test_every_cut_of_a_statement_is_refused():
+    whole = file_of(three(1), three(2), three(3))
+    for length in range(len(whole) - 1):  # but the last line end
+        with pytest.raises(BadStatement):
+            read(whole[:length])
 
 
 def test_app_without_the_permission_is_refused():
@@ -204,20 +306,19 @@ def test_reference_that_is_no_transaction_names_no_trade():
     [
         b"<<<\n",
         b"[]\n",
-        b'{"transaction_details":{}}\n',
-        b'{"transaction_details":[{}]}\n',
-        json.dumps(page(info(transaction_event_code=None))).encode(),
-        json.dumps(page(info(transaction_amount=None))).encode(),
-        json.dumps(page(info(transaction_amount=USD | {"value": "19.905"}))).encode(),
-        json.dumps(page(info(transaction_id=None))).encode(),
-        json.dumps(page(info(transaction_status=7))).encode(),
-        json.dumps(page(info(transaction_initiation_date="yesterday"))).encode(),
-        json.dumps(page(info(fee_amount="1.08"))).encode(),
-        json.dumps(page(info())).encode()[:-9],
-        json.dumps(page(info(), account_number="SOMEBODYELSE1")).encode(),
+        file_of(page(transaction_details={})),
+        file_of(page(transaction_details=[{}], items=1)),
+        file_of(page(info(transaction_event_code=None))),
+        file_of(page(info(transaction_amount=None))),
+        file_of(page(info(transaction_amount=USD | {"value": "19.905"}))),
+        file_of(page(info(transaction_id=None))),
+        file_of(page(info(transaction_status=7))),
+        file_of(page(info(transaction_initiation_date="yesterday"))),
+        file_of(page(info(fee_amount="1.08"))),
+        file_of(page(info(), account_number="SOMEBODYELSE1")),
     ],
     ids=lambda raw: repr(raw[-60:]),
 )
 def test_damaged_or_foreign_statement_is_refused(raw):
-    with pytest.raises(BadStatement):
-        list(make_paypal().read_statement(BytesIO(raw)))
+    with pytest.raises(BadStatement, match="page 1"):
+        read(raw)

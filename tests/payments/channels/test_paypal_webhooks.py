@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -163,6 +166,54 @@ def test_event_signed_for_either_of_two_webhooks_is_genuine():
     raw = vector_callback()
     assert make_paypal(webhook_ids=["OTHER", WEBHOOK_ID]).read_callback(raw).report == PAID
     assert make_paypal(webhook_ids=[WEBHOOK_ID, "OTHER"]).read_callback(raw).report == PAID
+
+
+PERSON = {
+    "payer_id": "QYR5Z8XDVJNXQ",
+    "name": {"given_name": "Maria", "surname": "Souza"},
+    "email_address": "maria@shop.example",
+    "address": {"address_line_1": "Rua das Flores 1", "country_code": "BR"},
+    "phone": {"phone_number": {"national_number": "11987654321"}},
+}
+TELLING = [
+    capture(payer=PERSON, note_to_payer="for Maria"),
+    order(
+        "APPROVED",
+        payer=PERSON,
+        payment_source={"paypal": PERSON | {"account_id": "QYR5Z8XDVJNXQ"}},
+        unit={
+            "shipping": {"name": {"full_name": "Maria Souza"}, "address": PERSON["address"]},
+            "soft_descriptor": "Maria",
+        },
+    ),
+    order("COMPLETED", capture(payer=PERSON), payer=PERSON),
+    {"dispute_id": "PP-1", "disputed_transactions": [{"seller_transaction_id": "3C6", "buyer": PERSON}]},
+]
+
+
+@pytest.mark.parametrize("resource", TELLING, ids=["capture", "approved", "completed", "dispute"])
+def test_nothing_about_the_payer_is_kept(resource):
+    raw = event("PAYMENT.CAPTURE.COMPLETED", resource, summary="Maria paid", links=[{"href": "/Maria"}])
+    kept = make_paypal().kept_body(raw).decode()
+    assert "Maria" in raw.body.decode()
+    for told in ("Maria", "Souza", "maria@", "QYR5Z8XDVJNXQ", "Flores", "BR", "11987654321"):
+        assert told not in kept
+
+
+def test_what_is_kept_of_an_event_tells_people_of_its_money():
+    kept = json.loads(make_paypal().kept_body(vector_callback()))
+    assert (kept["id"], kept["event_type"]) == (
+        "WH-2WR32451HC0233532-67976317FL4543714",
+        "PAYMENT.CAPTURE.COMPLETED",
+    )
+    found = kept["resource"]
+    assert (found["id"], found["status"], found["custom_id"]) == (CAPTURE_ID, "COMPLETED", NUMBER)
+    assert found["amount"] == {"currency_code": "USD", "value": "19.90"}
+    assert found["supplementary_data"] == {"related_ids": {"order_id": ORDER_ID}}
+    [unit] = json.loads(make_paypal().kept_body(vector_callback("order_approved")))["resource"][
+        "purchase_units"
+    ]
+    assert (unit["custom_id"], unit["amount"]["value"]) == (NUMBER, "19.90")
 
 
 # ---- webhooks: not genuine ---------------------------------------------------------------------------------------
@@ -521,6 +572,59 @@ def test_old_or_foreign_transmission_is_not_even_asked_about():
     with pytest.raises(NotGenuine, match="transmission_time"):
         paypal.read_callback(vector_callback())
     assert wire.sent == []
+
+
+# ---- webhooks: strangers who make us ask ---------------------------------------------------------------------------
+
+
+class Stranger:
+    """A wire on which every question waits until `let_go`."""
+
+    def __init__(self) -> None:
+        self.asked, self.let_go = threading.Semaphore(0), threading.Event()
+
+    def send(self, method: str, url: str, **rest: Any) -> Any:
+        if url == CERT_URL:
+            return reply(200, pem_of(LEAF))
+        self.asked.release()
+        self.let_go.wait(10)
+        return reply(404)
+
+
+@contextmanager
+def strangers(paypal: PayPal, wire: Stranger) -> Iterator[None]:
+    """As many as may ask at once name certificates at slow addresses."""
+    slow = [with_header(vector_callback(), "cert-url", f"https://api.paypal.com/{n}") for n in range(4)]
+    threads = [threading.Thread(target=refused_by, args=(paypal, raw)) for raw in slow]
+    for thread in threads:
+        thread.start()
+        assert wire.asked.acquire(timeout=10)
+    yield
+    wire.let_go.set()
+    for thread in threads:
+        thread.join(10)
+
+
+def refused_by(paypal: PayPal, raw: RawCallback) -> str:
+    with pytest.raises(NotGenuine) as error:
+        paypal.read_callback(raw)
+    return error.value.reason
+
+
+def test_event_under_a_kept_certificate_is_read_while_strangers_have_us_fetch_others():
+    wire = Stranger()
+    paypal = make_paypal(certificates=certificates(wire))
+    assert paypal.read_callback(vector_callback()).report == PAID
+    with strangers(paypal, wire):
+        assert paypal.read_callback(vector_callback()).report == PAID
+
+
+def test_no_more_than_a_few_certificates_are_fetched_at_once():
+    wire = Stranger()
+    paypal = make_paypal(certificates=certificates(wire))
+    with strangers(paypal, wire):
+        assert refused_by(paypal, vector_callback()) == "busy"
+    assert paypal.read_callback(vector_callback()).report == PAID
 
 
 # ---- webhooks: what we answer ------------------------------------------------------------------------------------

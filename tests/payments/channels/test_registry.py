@@ -2,10 +2,17 @@ from __future__ import annotations
 
 import pytest
 from django.test import override_settings
+from structlog.testing import capture_logs
 
-from payments.channels.base import Channel
-from payments.channels.registry import CLASSES, UnknownChannel, get_channel, offered_channels
-from payments.channels.seals import BadKey
+from payments.channels.base import BadPayer, Channel, Scene
+from payments.channels.registry import (
+    CLASSES,
+    BrokenChannel,
+    UnknownChannel,
+    get_channel,
+    offered_channels,
+    payer_at,
+)
 from payments.channels.wechat import WeChat
 
 from .wechat_party import APIV3_KEY, APPID, MCHID, MERCHANT, PLATFORM
@@ -68,8 +75,65 @@ def test_nothing_is_offered_where_nothing_is_configured(settings):
 
 def test_channel_with_an_unusable_key_says_which_file(settings, wechat_settings, tmp_path):
     settings.CHANNELS = {"wechat": wechat_settings | {"MERCHANT_KEY_FILE": str(tmp_path / "gone.pem")}}
-    with pytest.raises(BadKey, match=r"gone\.pem"):
+    with pytest.raises(BrokenChannel, match=r"gone\.pem"):
         get_channel("wechat")
+
+
+BOLETO = {"BASE_URL": "https://api.stripe.com", "SECRET_KEY": "sk_live_1", "WEBHOOK_SECRET": "whsec_1"}
+BROKEN = BOLETO | {"EXPIRES_AFTER_DAYS": "soon"}
+
+
+def test_channel_that_cannot_be_built_is_left_out_and_the_others_are_offered(settings, wechat_settings):
+    settings.CHANNELS = {"wechat": wechat_settings | {"APIV3_KEY": "short"}, "boleto": BROKEN}
+    assert offered_channels("CNY") == offered_channels("BRL") == []
+    settings.CHANNELS = {"wechat": wechat_settings, "boleto": BROKEN}
+    assert [channel.name for channel in offered_channels("CNY")] == ["wechat"]
+    settings.CHANNELS = {
+        "wechat": wechat_settings | {"APIV3_KEY": "short"},
+        "boleto": BOLETO | {"EXPIRES_AFTER_DAYS": "3"},
+    }
+    assert [channel.name for channel in offered_channels("BRL")] == ["boleto"]
+
+
+def test_channel_that_cannot_be_built_is_logged_once_with_the_reason(settings, wechat_settings):
+    settings.CHANNELS = {"wechat": wechat_settings | {"APIV3_KEY": "short"}}
+    with capture_logs() as logs:
+        for _ in range(3):
+            offered_channels("CNY")
+    [line] = logs
+    assert (line["log_level"], line["channel"]) == ("error", "wechat")
+    assert line["reason"] == "WeChat's API v3 key has 32 characters"
+
+
+def test_reason_of_an_error_that_nobody_foresaw_is_its_name_for_its_text_may_hold_a_secret(
+    settings, wechat_settings, monkeypatch
+):
+    def fail(_: object) -> None:
+        raise ValueError("s3cret")
+
+    monkeypatch.setattr(WeChat, "from_settings", fail)
+    settings.CHANNELS = {"wechat": wechat_settings}
+    with capture_logs() as logs, pytest.raises(BrokenChannel) as broken:
+        get_channel("wechat")
+    assert broken.value.reason == "ValueError"
+    assert "s3cret" not in f"{logs} {broken.value}"
+
+
+def test_key_file_that_comes_back_mends_the_channel(settings, wechat_settings, tmp_path):
+    late = tmp_path / "late.pem"
+    settings.CHANNELS = {"wechat": wechat_settings | {"MERCHANT_KEY_FILE": str(late)}}
+    assert offered_channels("CNY") == []
+    late.write_text(MERCHANT["private_key_pkcs8_pem"])
+    assert [channel.name for channel in offered_channels("CNY")] == ["wechat"]
+
+
+def test_only_wechats_h5_must_be_told_the_address():
+    assert payer_at("wechat", "wap", "203.0.113.9") == {"ip": "203.0.113.9"}
+    ways = {(name, scene) for name in (*CLASSES, "nowhere") for scene in (*Scene, "nonsense")}
+    assert all(payer_at(name, scene, "") == {} for name, scene in ways - {("wechat", Scene.WAP)})
+    with pytest.raises(BadPayer) as refused:
+        payer_at("wechat", "wap", "")
+    assert refused.value.field == "ip"
 
 
 @pytest.mark.parametrize("name", CLASSES)

@@ -10,7 +10,7 @@ from payments.channels.registry import CLASSES, get_channel
 from shop.money import for_people
 
 README = Path(__file__).resolve().parents[3] / "README.md"
-HEAD = "| channel | takes | scenes | create without an answer | close | money moves | refund | callback | statement |"
+HEAD = "| channel | takes | scenes | create without an answer | close | money moves | refund | callback | asked at most | statement |"
 
 
 def tell(channel: Channel) -> str:
@@ -28,6 +28,7 @@ def tell(channel: Channel) -> str:
         "by our capture" if channel.needs_capture else "when the shopper pays",
         "by us" if channel.can_refund else "by hand, as a case",
         "confirmed by a query" if channel.confirms_callbacks_by_query else "believed when signed",
+        f"every {channel.query_every_s // 60} min" if channel.query_every_s else "by the schedule",
         "daily" if channel.has_statement else "none",
     ]
     return f"| {' | '.join(columns)} |"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -21,7 +22,7 @@ from payments.channels.base import (
     Unreachable,
 )
 from payments.channels.seals import BadKey
-from payments.channels.unionpay_reading import REFUND_REFUSING, REFUSING, TRADE_CODES
+from payments.channels.unionpay_reading import CHARGED, REFUND_REFUSING, REFUSING, TRADE_CODES
 from payments.channels.unionpay_seals import Trust, parse_answer, parse_form, sign, write_text
 from payments.channels.wire import Reply
 
@@ -296,7 +297,7 @@ def test_query_of_a_paid_order_reports_everything():
 @pytest.mark.parametrize("code", CODES)
 @pytest.mark.parametrize("now", [NOW, LATER], ids=["payable", "over"])
 def test_trade_is_read_by_the_table_and_a_failed_try_ends_nothing_before_pay_timeout(code, now):
-    outcome = TRADE_CODES.get(code, Outcome.UNKNOWN)
+    outcome = Outcome.UNKNOWN if code in CHARGED else TRADE_CODES.get(code, Outcome.UNKNOWN)
     if outcome is Outcome.REFUSED and now is NOW:
         outcome = Outcome.OPEN
     report = make_unionpay(reply(trade(code)), now=now).query(ORDER)
@@ -304,10 +305,10 @@ def test_trade_is_read_by_the_table_and_a_failed_try_ends_nothing_before_pay_tim
 
 
 def test_table_is_that_of_the_documentation():
-    assert Counter(TRADE_CODES.values()) == {Outcome.SUCCEEDED: 2, Outcome.OPEN: 2, Outcome.REFUSED: 38}
+    assert Counter(TRADE_CODES.values()) == {Outcome.SUCCEEDED: 2, Outcome.OPEN: 2, Outcome.REFUSED: 37}
     assert {code for code, outcome in TRADE_CODES.items() if outcome is Outcome.SUCCEEDED} == {"00", "A6"}
     assert {code for code, outcome in TRADE_CODES.items() if outcome is Outcome.OPEN} == {"05", "70"}
-    assert not {"03", "04", "06", "12", "34", "37", "74", "75", "99"} & TRADE_CODES.keys()
+    assert not {"03", "04", "06", "12", "34", "37", "42", "74", "75", "99"} & TRADE_CODES.keys()
 
 
 @pytest.mark.parametrize("code", sorted(set(CODES) - {"00", "34"}))
@@ -326,11 +327,36 @@ def test_success_with_a_flaw_is_money_and_needs_a_person():
     assert make_unionpay(reply(trade("A6"))).query(ORDER) == replace(PAID, code="A6", needs_person=True)
 
 
-@pytest.mark.parametrize("now", [NOW, LATER])
-def test_money_that_unionpay_takes_back_needs_a_person(now):
-    report = make_unionpay(reply(trade("42")), now=now).query(ORDER)
-    assert report.needs_person
-    assert report.amount_minor is None
+@pytest.mark.parametrize("code", ["42", "45", "74", "75"])
+@pytest.mark.parametrize(
+    "now", [NOW, LATER, EXPIRES_AT + timedelta(days=13)], ids=["payable", "over", "days"]
+)
+def test_payment_that_was_charged_and_is_not_ours_is_neither_paid_nor_refused_and_needs_a_person(code, now):
+    unionpay = make_unionpay(reply(trade(code)), reply(trade(code)), now=now)
+    for report in (unionpay.query(ORDER), unionpay.close(ORDER)):
+        assert (report.outcome, report.code, report.needs_person) == (Outcome.UNKNOWN, code, True)
+        assert report.amount_minor is None
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome"), [("42", Outcome.CLOSED), ("74", Outcome.UNKNOWN), ("04", Outcome.UNKNOWN)]
+)
+def test_payment_charged_too_late_ends_when_unionpay_has_given_it_back(code, outcome):
+    late = EXPIRES_AT + timedelta(days=14, seconds=1)
+    assert make_unionpay(reply(trade(code)), now=late).query(ORDER).outcome is outcome
+
+
+def test_code_42_of_a_query_itself_ends_nothing():
+    late = EXPIRES_AT + timedelta(days=15)
+    report = make_unionpay(reply(trade(respCode="42")), now=late).query(ORDER)
+    assert (report.outcome, report.needs_person) == (Outcome.UNKNOWN, False)
+
+
+def test_order_or_refund_that_is_answered_with_charged_too_late_is_not_called_refused():
+    with pytest.raises(Unanswered):
+        make_unionpay(reply(created("42"))).create(ORDER)
+    assert make_unionpay(reply(refund_answer("42"))).refund(REFUND).outcome is Outcome.UNKNOWN
+    assert make_unionpay(reply(refund("42"))).query_refund(REFUND).outcome is Outcome.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -571,6 +597,43 @@ def test_undo_from_the_console_is_a_refund():
 def test_genuine_notification_is_kept_and_believed_only_when_it_is_a_success(change, outcome, code):
     report = make_unionpay().read_callback(callback(notice(**change))).report
     assert (report.outcome, report.number, report.code) == (outcome, NUMBER, code)
+
+
+def test_nothing_about_the_payer_is_kept_of_a_notification():
+    told = {
+        "accNo": "6216***********0018",
+        "payCardNo": "6216261000000000018",
+        "payCardType": "02",
+        "payCardIssueName": "ABC",
+        "bindId": "B20261121",
+        "customerInfo": "{phoneNo=13552535506}",
+        "reserved": "{cardNumberLock=1}",
+        "issAddnData": "AAA",
+    }
+    message = callback(notice(**told))
+    assert make_unionpay().read_callback(message).report == PAID
+    kept = dict(parse_qsl(make_unionpay().kept_body(message).decode()))
+    assert not set(told) & kept.keys()
+    assert not any(value in kept.values() for value in told.values())
+    assert "signPubKeyCert" not in kept
+
+
+def test_what_is_kept_of_a_notification_tells_people_of_its_money():
+    kept = dict(parse_qsl(make_unionpay().kept_body(vector_callback("refund_ok")).decode()))
+    wanted = {
+        "merId": MER_ID,
+        "orderId": REFUND_NUMBER,
+        "txnTime": "20261122090102",
+        "txnType": "04",
+        "txnAmt": "2900",
+        "currencyCode": "156",
+        "queryId": REFUND_QUERY_ID,
+        "origQryId": QUERY_ID,
+        "respCode": "00",
+        "settleDate": "1122",
+        "traceTime": "1122090103",
+    }
+    assert wanted.items() <= kept.items()
 
 
 def test_genuine_notification_for_another_merchant_names_its_number():

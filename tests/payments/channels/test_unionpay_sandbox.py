@@ -360,6 +360,15 @@ def test_lie_about_the_money_is_reported_as_it_came(unionpay, sandbox, shop, lie
     assert getattr(unionpay.query(attempt), field) == expected
 
 
+def test_trade_that_was_charged_too_late_is_undecided_and_for_a_person(unionpay, sandbox, shop):
+    attempt = make_attempt(shop)
+    pay(unionpay, sandbox, attempt)
+    sandbox.set_faults(fault("query", "lie", value={"status": "42"}))
+
+    report = unionpay.query(attempt)
+    assert (report.outcome, report.code, report.needs_person) == (Outcome.UNKNOWN, "42", True)
+
+
 @pytest.mark.parametrize("status", ["05", "70"])
 def test_trade_that_is_still_processing_is_open(unionpay, sandbox, shop, status):
     attempt = make_attempt(shop)

@@ -666,6 +666,26 @@ def test_signature_probe_is_refused():
     assert refused(vector_callback("signtest_probe_must_fail")) == "signature"
 
 
+@pytest.mark.parametrize("name", ["payment_success", "refund_success"])
+def test_nothing_about_the_payer_is_kept_of_a_callback_not_even_sealed(name):
+    found = VECTORS["notifications"][name]
+    kept = make_wechat().kept_body(vector_callback(name)).decode()
+    assert "openid" in found["plaintext"] or "user_received_account" in found["plaintext"]
+    for told in ("openid", 'payer"', "bank_type", "user_received_account", "ciphertext", "nonce"):
+        assert told not in kept
+
+
+def test_what_is_kept_of_a_callback_tells_people_of_its_money():
+    kept = json.loads(make_wechat().kept_body(vector_callback()))
+    assert (kept["id"], kept["event_type"]) == ("4f0c0d5e-6e0f-5a5b-9c1d-0a1b2c3d4e5f", "TRANSACTION.SUCCESS")
+    assert kept["resource"]["out_trade_no"] == "ND20261121A0000001"
+    assert kept["resource"]["transaction_id"] == "4200009876202611210123456789"
+    assert (kept["resource"]["trade_state"], kept["resource"]["amount"]["total"]) == ("SUCCESS", 12900)
+    refund = json.loads(make_wechat().kept_body(vector_callback("refund_success")))["resource"]
+    assert (refund["out_refund_no"], refund["refund_status"]) == ("NDR20261122A0000001", "SUCCESS")
+    assert refund["amount"]["refund"] == 2900
+
+
 def test_callback_signed_by_another_key_is_refused():
     body = vector_callback().body
     assert refused(RawCallback(headers=sign(body, key=MERCHANT_KEY), body=body)) == "signature"
