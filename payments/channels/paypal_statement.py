@@ -74,9 +74,8 @@ def read_statement(file: BinaryIO, *, merchant_id: str) -> Iterator[StatementLin
             if is_whole:
                 _check_end(page, before, pages)
                 continue
-            pages = (
-                Pages() if pages.are_through else pages
-            )  # a day of very many transactions is searched in parts
+            if pages.are_through:  # a day of very many transactions is searched in parts
+                pages = Pages()
             pages.add(page)
             lines = list(_read_page(page, merchant_id))
         except BadField as error:
