@@ -38,7 +38,7 @@ ANSWER_TIMEOUT_S = 1.0
 OPTIONS = {
     "listen_addresses": "",  # no TCP: two users and two clones never meet on a port
     "unix_socket_permissions": "0700",
-    "max_connections": "200",  # tests on all cores, web pool, watch and cluster at once
+    "max_connections": "400",  # tests on all cores, a race of a hundred in one of them while the former one's end
     "shared_buffers": "128MB",
     "fsync": "on",
     "timezone": "UTC",
