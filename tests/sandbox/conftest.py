@@ -1,5 +1,6 @@
 """The worker's sandbox without our shop, a merchant that signs by hand, and a shop that takes notifications."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.sandbox.merchant import Merchant, Shop
+from tests.sandbox.stripe_account import Account
 from tests.sandbox_process import SandboxProcess, start_sandbox
 
 
@@ -28,6 +30,19 @@ def shop() -> Iterator[Shop]:
     shop = Shop()
     yield shop
     shop.close()
+
+
+@pytest.fixture
+def account(sandbox: SandboxProcess) -> Account:
+    """The merchant's account at Stripe."""
+    return Account(sandbox)
+
+
+@pytest.fixture
+def webhook(sandbox: SandboxProcess, shop: Shop) -> Callable[[], dict[str, Any]]:
+    """Enters the shop's address at Stripe; returns what takes the next event."""
+    sandbox.set_webhooks(boleto=shop.url)
+    return lambda: json.loads(shop.take().body)
 
 
 @pytest.fixture

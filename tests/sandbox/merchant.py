@@ -10,6 +10,7 @@ import queue
 import secrets
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -184,7 +185,7 @@ class Answer(NamedTuple):
     headers: Mapping[str, str] = {}
 
 
-class Listener:
+class Listener(ABC):
     """Listens on a free port and answers every POST by `answer_to`."""
 
     path = ""
@@ -195,9 +196,9 @@ class Listener:
         self.url = f"http://127.0.0.1:{self._server.server_port}{self.path}"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
+    @abstractmethod
     def answer_to(self, received: Received) -> Answer | None:
         """The answer, or None for none at all."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """Listen no more."""

@@ -104,3 +104,9 @@ def error_of(answer: requests.Response) -> tuple[int, str, str]:
     """Status, type and code of a refusal."""
     error = answer.json()["error"]
     return answer.status_code, error["type"], error.get("code", "")
+
+
+def slip_of(intent: dict[str, Any]) -> dict[str, Any]:
+    """What the shopper is shown of an intent."""
+    slip: dict[str, Any] = intent["next_action"]["boleto_display_details"]
+    return slip

@@ -3,34 +3,17 @@
 import json
 import re
 import time
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from tests.sandbox.merchant import make_number
-from tests.sandbox.stripe_account import INTENTS, Account, error_of, number_of
+from tests.sandbox.stripe_account import INTENTS, Account, error_of, number_of, slip_of
 from tests.waiting import wait_until
 
 SAO_PAULO = ZoneInfo("America/Sao_Paulo")
 DAY_S = 24 * 3600
-
-
-@pytest.fixture
-def account(sandbox) -> Account:
-    return Account(sandbox)
-
-
-@pytest.fixture
-def webhook(sandbox, shop) -> Callable[[], dict]:
-    """Enters the shop's address; returns what takes the next event."""
-    sandbox.set_webhooks(boleto=shop.url)
-    return lambda: json.loads(shop.take().body)
-
-
-def slip_of(intent: dict) -> dict:
-    return intent["next_action"]["boleto_display_details"]
 
 
 # ---- create ------------------------------------------------------------------------------------------------------

@@ -1,30 +1,11 @@
 """An intent that is made first and confirmed by a call of its own: only then there is a slip."""
 
-import json
-from collections.abc import Callable
-
 import pytest
 
 from tests.sandbox.merchant import make_number
-from tests.sandbox.stripe_account import INTENTS, Account, error_of, number_of
+from tests.sandbox.stripe_account import INTENTS, error_of, number_of, slip_of
 
 METHOD = ("payment_method_data", "payment_method_options")
-
-
-@pytest.fixture
-def account(sandbox) -> Account:
-    return Account(sandbox)
-
-
-@pytest.fixture
-def webhook(sandbox, shop) -> Callable[[], dict]:
-    """Enters the shop's address; returns what takes the next event."""
-    sandbox.set_webhooks(boleto=shop.url)
-    return lambda: json.loads(shop.take().body)
-
-
-def slip_of(intent: dict) -> dict:
-    return intent["next_action"]["boleto_display_details"]
 
 
 def confirm(account, intent, form=None, **options):

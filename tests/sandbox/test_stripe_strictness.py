@@ -5,12 +5,7 @@ import base64
 import pytest
 
 from tests.sandbox.merchant import make_number
-from tests.sandbox.stripe_account import INTENTS, Account, error_of
-
-
-@pytest.fixture
-def account(sandbox) -> Account:
-    return Account(sandbox)
+from tests.sandbox.stripe_account import INTENTS, error_of
 
 
 def basic(user: str, password: str = "") -> str:
