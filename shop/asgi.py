@@ -10,7 +10,10 @@ from django.conf import settings
 from django.core.asgi import get_asgi_application
 
 from shop import embedded
+from shop.findings import tell_findings
 from shop.limits import App, LimitBody
+from shop.uploads import most_bytes
 
 embedded.ensure_started_for(settings)
-application = LimitBody(cast("App", get_asgi_application()))
+application = LimitBody(cast("App", get_asgi_application()), larger=most_bytes)
+tell_findings()

@@ -9,6 +9,8 @@ from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
 from shop import embedded
+from shop.findings import tell_findings
 
 embedded.ensure_started_for(settings)
 application = get_wsgi_application()
+tell_findings()

@@ -82,6 +82,7 @@ class Alipay(Channel):
     title = "Alipay"
     limits = {"CNY": Limits(1, 10**10)}
     repeat = Repeat.SAME_NUMBER
+    calendar = BEIJING
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
 from typing import Any, BinaryIO, ClassVar
 
@@ -303,6 +303,8 @@ class Channel(ABC):
     # Money that a channel cannot give back must not come twice: its undecided attempt is never superseded.
     can_refund: ClassVar[bool] = True
     has_statement: ClassVar[bool] = True
+    # The time zone of the days of its statements.
+    calendar: ClassVar[tzinfo] = UTC
     # The shopper's consent moves no money: we capture. Until then an attempt is closed by never capturing it.
     needs_capture: ClassVar[bool] = False
     confirms_callbacks_by_query: ClassVar[bool] = False
@@ -392,6 +394,12 @@ class Channel(ABC):
     @abstractmethod
     def refuse_callback(self, reason: str) -> CallbackReply:
         """The answer to a message that does not verify, in the channel's own protocol."""
+
+    @classmethod
+    def statement_span(cls, day: date) -> tuple[datetime, datetime]:
+        """From when to before when the trades of a day's statement were paid: from midnight to midnight of `calendar`."""
+        start = datetime.combine(day, time(), cls.calendar)
+        return start, datetime.combine(day + timedelta(days=1), time(), cls.calendar)
 
     @abstractmethod
     def statement_ready_at(self, day: date) -> datetime:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, NoReturn, TypeGuard
 
 WORD_LIMIT = 64  # characters; what our columns for a channel's numbers and words hold
+MOST_LEVELS = 50  # of arrays and objects; the deepest document of any channel has about ten
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 
 
@@ -20,13 +21,15 @@ class BadField(ValueError):
 
 
 def parse_json(raw: bytes) -> dict[str, Any]:
-    """Read one JSON object in UTF-8: no name twice, no NaN, nesting within the interpreter's limit."""
+    """Read one JSON object in UTF-8: no name twice, no NaN, and nested no deeper than what reads it later can follow."""
     try:
         value = json.loads(raw.decode("utf-8"), object_pairs_hook=_no_name_twice, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise BadField("not strict JSON") from error
     if not isinstance(value, dict):
         raise BadField("not a JSON object")
+    if _is_deep(value):
+        raise BadField("nested too deeply")
     return value
 
 
@@ -77,6 +80,18 @@ def _no_name_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(names) != len(pairs):
         raise BadField("a name stands twice")
     return names
+
+
+def _is_deep(value: dict[str, Any]) -> bool:
+    level: list[Any] = [value]
+    for _ in range(MOST_LEVELS):
+        inside = (
+            inner for outer in level for inner in (outer.values() if isinstance(outer, dict) else outer)
+        )
+        level = [inner for inner in inside if isinstance(inner, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 def _no_constant(name: str) -> NoReturn:

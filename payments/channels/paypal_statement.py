@@ -15,8 +15,8 @@ from .base import BadStatement, LineKind, StatementLine
 from .fields import BadField, parse_json, read_moment, read_object, read_word
 from .paypal_reading import name_refund, number_of, read_money, read_objects, word_or_none
 
-# S succeeded; V succeeded and was given back since, which is a line of its own. P and D moved no money.
-_MOVED = frozenset({"S", "V"})
+# S succeeded; V succeeded and was given back since, which is a line of its own. P and D moved no money. There are no others.
+_MOVED, _UNMOVED = frozenset({"S", "V"}), frozenset({"P", "D"})
 _PAYMENTS = "T00"
 _BACK = ("T11", "T12")  # refunds (T1107), reversals by PayPal (T1106), chargebacks (T12..)
 _HOLDS = frozenset({"T1110", "T1111"})  # for a dispute: set aside, not given back
@@ -117,7 +117,7 @@ def _read_line(info: Mapping[str, Any]) -> StatementLine | None:
     code = read_word(info, "transaction_event_code")
     amount_minor, currency = read_money(info, "transaction_amount")
     kind = _kind_of(code, amount_minor)
-    if kind is None or read_word(info, "transaction_status") not in _MOVED:
+    if kind is None or not _has_moved(info):
         return None
     transaction_id = read_word(info, "transaction_id")
     number, payment_number = number_of({"custom_id": info.get("custom_field"), **info}), ""
@@ -136,6 +136,13 @@ def _read_line(info: Mapping[str, Any]) -> StatementLine | None:
         at=read_moment(info, "transaction_initiation_date"),
         code=code,
     )
+
+
+def _has_moved(info: Mapping[str, Any]) -> bool:
+    status = read_word(info, "transaction_status")
+    if status not in _MOVED | _UNMOVED:
+        raise BadField("transaction_status")
+    return status in _MOVED
 
 
 def _kind_of(code: str, amount_minor: int) -> LineKind | None:

@@ -24,6 +24,7 @@ from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509 import (
     Certificate,
     DNSName,
+    InvalidVersion,
     load_pem_x509_certificate,
     load_pem_x509_certificates,
 )
@@ -155,7 +156,7 @@ def load_public_roots() -> Store:
     """The public authorities that PayPal's own hosts are trusted by; one that cannot be read is trusted for nothing."""
     roots = []
     for pem in _PEM.findall(Path(DEFAULT_CA_BUNDLE_PATH).read_bytes()):
-        with contextlib.suppress(ValueError), warnings.catch_warnings():
+        with contextlib.suppress(ValueError, InvalidVersion), warnings.catch_warnings():
             warnings.simplefilter("ignore", CryptographyDeprecationWarning)  # an old root's serial number
             roots.append(load_pem_x509_certificate(pem))
     return Store(roots)
@@ -202,7 +203,7 @@ def read_certificate(pem: bytes, *, roots: Store, now: datetime) -> RSAPublicKey
         leaf, *others = load_pem_x509_certificates(pem)
         policy = PolicyBuilder().store(roots).time(now.astimezone(UTC).replace(tzinfo=None))
         policy.build_server_verifier(DNSName(_read_name(leaf))).verify(leaf, others)
-    except (ValueError, VerificationError) as error:
+    except (ValueError, InvalidVersion, VerificationError) as error:
         raise NotGenuine("certificate") from error
     key = leaf.public_key()
     if not isinstance(key, RSAPublicKey):

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.x509 import load_pem_x509_certificate
+from cryptography.x509 import InvalidVersion, load_pem_x509_certificate
 
 MIN_RSA_BITS = 2048  # every channel issues 2048 or more
 
@@ -111,7 +111,7 @@ def load_public_key(pem: str) -> RSAPublicKey:
             if is_certificate
             else serialization.load_pem_public_key(pem.encode())
         )
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, UnsupportedAlgorithm, InvalidVersion) as error:
         raise BadKey("not a public key or certificate in PEM") from error
     if not isinstance(key, RSAPublicKey):
         raise BadKey("not an RSA key")

@@ -77,7 +77,7 @@ from .unionpay_seals import (
 )
 from .unionpay_statement import (
     BEIJING,
-    clearing_day,
+    CLEARING_ENDS,
     has_book,
     read_lines,
     unpack,
@@ -127,6 +127,7 @@ class UnionPay(Channel):
     limits = {"CNY": Limits(1, 10**10)}
     # Whether a repeated create is answered with the first code or as a duplicate (12) is not documented.
     repeat = Repeat.ASK_THEN_NEW
+    calendar = BEIJING
     can_close = False
 
     def __init__(
@@ -317,9 +318,12 @@ class UnionPay(Channel):
 
     # ---- statements ----
 
-    def statement_day(self, moment: datetime) -> date:
-        """The day of whose statement a trade of this moment is: from 23:00 in Beijing on, the next."""
-        return clearing_day(moment)
+    @classmethod
+    def statement_span(cls, day: date) -> tuple[datetime, datetime]:
+        """From 23:00 in Beijing on, a trade belongs to the next clearing day."""
+        start, end = super().statement_span(day)
+        early = start - datetime.combine(day - timedelta(days=1), CLEARING_ENDS, BEIJING)
+        return start - early, end - early
 
     def statement_ready_at(self, day: date) -> datetime:
         return datetime.combine(day + timedelta(days=1), READY_AT, BEIJING)

@@ -19,8 +19,8 @@ from .unionpay_statement import BEIJING, place_in_year
 DONE, DONE_WITH_A_FLAW, TAKEN_TOO_LATE = "00", "A6", "42"
 DUPLICATE, NOT_THERE, NO_FILE = "12", "34", "98"
 # Of one trade: `origRespCode` of a query. What is not here is UNKNOWN, above all 03 (timed out), 04 (unclear: the statement
-# tells), 06 (busy), 37 (asked too often), 99, and of a payment what is CHARGED.
-# OPEN after `dead_at` ends an attempt as unpaid. For 05 that relies on comments in UnionPay's demo packages of the gateway
+# tells), 06 (busy), 37 (asked too often), 83 (the issuer is still at it), 99, and of a payment what is CHARGED.
+# OPEN after `dead_at` ends an attempt as unpaid, and it is looked at for some days more. For 05 that relies on comments in UnionPay's demo packages of the gateway
 # product, beside payTimeout and the query (public copies of 5.0.0 and 5.1.0, read November 2026): until payTimeout, "failed",
 # "in process" and "not there" may all pass; after it an answer is final, and what is neither 00 nor A6 may be judged failed.
 # By that 03 and 04 would end it too; but the dictionary calls them unclear, so they wait for a person. Of codes (QR) nothing
@@ -34,12 +34,12 @@ TRADE_CODES = {
     "70": Outcome.OPEN,  # waits for the cardholder's input
     **dict.fromkeys(("01", "02", "10", "11", "13"), Outcome.REFUSED),
     **dict.fromkeys(("30", "31", "32", "33", "35", "36", "38", "39", "40", "45"), Outcome.REFUSED),
-    # The cardholder's and the issuer's.
-    **{str(code): Outcome.REFUSED for code in range(60, 85) if code not in (70, 74, 75)},
+    # The cardholder's and the issuer's. 83: the issuer is still at it.
+    **{str(code): Outcome.REFUSED for code in range(60, 85) if code not in (70, 74, 75, 83)},
 }
 # Of a payment: the shopper's money was taken, and the shop does not get it by this trade, so it is neither paid nor refused.
-# 42: after payTimeout, and UnionPay gives it back by itself. 74, 75: the bill behind it is not settled. 45: it went back.
-CHARGED = frozenset({TAKEN_TOO_LATE, "74", "75", "45"})
+# 42: after payTimeout, and UnionPay gives it back by itself. 74, 75: the bill behind it is not settled. 45, 46: it went back.
+CHARGED = frozenset({TAKEN_TOO_LATE, "74", "75", "45", "46"})
 # Of one request: with these in a signed answer, nothing was begun.
 REFUSING = frozenset(code for code, outcome in TRADE_CODES.items() if outcome is Outcome.REFUSED)
 # A refund's original may be missing; and with 02 (closed for now) the same refund succeeds another time.

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
-from cryptography.x509 import Certificate, load_pem_x509_certificate
+from cryptography.x509 import Certificate, InvalidVersion, load_pem_x509_certificate
 from cryptography.x509.oid import NameOID
 
 from .base import NotGenuine
@@ -200,7 +200,7 @@ def load_certificate(pem: str) -> Certificate:
     try:
         certificate = load_pem_x509_certificate(pem.encode())
         certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, UnsupportedAlgorithm, InvalidVersion) as error:
         raise BadKey("not a certificate in PEM") from error
     return certificate
 

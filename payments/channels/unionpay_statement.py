@@ -69,15 +69,21 @@ def read_lines(file: BinaryIO, *, mer_id: str) -> Iterator[StatementLine]:
     """The trades of every clearing day in the ZIP, in its order. Raises BadStatement."""
     try:
         with ZipFile(file) as archive:
-            if archive.testzip() is not None:
-                raise BadStatement("the ZIP is damaged")
-            books = _find_books(archive, mer_id)
-            if not books:
-                raise BadStatement("the ZIP holds no trades of this merchant")
-            for name, day in books:
+            for name, day in _list_whole_books(archive, mer_id):
                 yield from _read_book(archive, name, day, mer_id)
-    except (BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+    except BadStatement:
+        raise
+    except (BadZipFile, zlib.error, ValueError, OSError, EOFError, RuntimeError) as error:
         raise BadStatement(f"not a readable ZIP: {error}") from error
+
+
+def _list_whole_books(archive: ZipFile, mer_id: str) -> list[tuple[str, date]]:
+    if archive.testzip() is not None:
+        raise BadStatement("the ZIP is damaged")
+    books = _find_books(archive, mer_id)
+    if not books:
+        raise BadStatement("the ZIP holds no trades of this merchant")
+    return books
 
 
 def _find_books(archive: ZipFile, mer_id: str) -> list[tuple[str, date]]:

@@ -97,6 +97,7 @@ class WeChat(Channel):
     title = "WeChat Pay"
     limits = {CURRENCY: Limits(1, 10**10)}
     repeat = Repeat.SAME_NUMBER
+    calendar = BEIJING
     payer_keys = ("ip",)
 
     def __init__(

@@ -37,6 +37,9 @@ COUNT, AMOUNTS, REFUND_AMOUNTS = "总交易单数", "订单总金额", "申请�
 COLUMNS = {AT, MCHID, CURRENCY, STATE, TRADE, NUMBER, REFUND_TRADE, REFUND_NUMBER, REFUND_STATUS}
 COLUMNS |= {AMOUNT, REFUND_AMOUNT, FEE, GOODS, ATTACHED}
 
+YUAN = re.compile(r"[0-9]{1,12}\.[0-9]{2}")
+FEE_YUAN = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,5})?")
+MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
 KINDS = {"SUCCESS": LineKind.PAYMENT, "REFUND": LineKind.REFUND, "REVOKED": LineKind.REFUND}
 
 
@@ -130,20 +133,20 @@ class _Row:
     def read_fen(self, name: str) -> int:
         """Yuan with two decimals as fen, 0 or more."""
         value = self.cells[name]
-        if not re.fullmatch(r"[0-9]{1,12}\.[0-9]{2}", value):
+        if not YUAN.fullmatch(value):
             raise self.bad(name)
         return int(value.replace(".", ""))
 
     def read_fee(self) -> int:
         """Yuan with up to five decimals as fen, rounded: it is for people and moves no money."""
         value = self.cells[FEE]
-        if not re.fullmatch(r"-?[0-9]{1,12}(\.[0-9]{1,5})?", value):
+        if not FEE_YUAN.fullmatch(value):
             raise self.bad(FEE)
         return int((Decimal(value) * 100).quantize(Decimal(1), ROUND_HALF_UP))
 
     def read_moment(self) -> datetime:
         value = self.cells[AT]
-        if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}", value):
+        if not MOMENT.fullmatch(value):
             raise self.bad(AT)
         try:
             return datetime.fromisoformat(value).replace(tzinfo=BEIJING).astimezone(UTC)

@@ -1,5 +1,5 @@
-"""Checks of the channels' configuration: each finding has an id and says what to change. `manage.py check` shows them,
-and an error stops every command but the few that need none. Nothing is called and nothing is written.
+"""Checks of the channels' configuration: each finding has an id and says what to change. `manage.py check` shows them, the web
+and `watch` log them when they start, and an error stops no command that guards money. Nothing is called or written.
 """
 
 from __future__ import annotations
@@ -79,6 +79,20 @@ def check_clock(app_configs: Any = None, **_: Any) -> list[CheckMessage]:
             f"The clocks of this machine and of PostgreSQL differ by {skew:.0f} seconds.",
             hint="Run a time service on both: channels refuse signatures by their age, and orders expire by the clock.",
             id="payments.E007",
+        )
+    ]
+
+
+@register("proxy", deploy=True)
+def check_proxy(app_configs: Any = None, **_: Any) -> list[CheckMessage]:
+    """Where a proxy speaks https for us, every shopper would seem to have its address."""
+    if not settings.PUBLIC_URL.startswith("https://") or settings.BEHIND_PROXY:
+        return []
+    return [
+        checks.Warning(
+            "PUBLIC_URL is https, and BEHIND_PROXY is not set: behind a proxy, no shopper's own address is known.",
+            hint="Set BEHIND_PROXY=1 if a proxy speaks https for us, with TRUSTED_PROXIES if there are several.",
+            id="payments.W004",
         )
     ]
 

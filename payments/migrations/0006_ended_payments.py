@@ -2,11 +2,21 @@
 
 from django.db import migrations, models
 
+# What ended before its time, and before there were these alarms, is looked at like whatever ends from now on.
+SET_ALARMS = """
+insert into shop_alarm (kind, subject, due_at, last_at, attempts)
+select 'recheck_payment', number, statement_timestamp() + interval '1 minute', dead_at, 0
+  from payments_payment
+ where (status = 'CLOSED' or status = 'FAILED' and action is not null) and dead_at > statement_timestamp()
+on conflict (kind, subject) do nothing
+"""
+
 
 class Migration(migrations.Migration):
     dependencies = [
         ("orders", "0002_supplied"),
         ("payments", "0005_captures_and_payers"),
+        ("shop", "0004_place_in_the_schedule"),
     ]
 
     operations = [
@@ -18,4 +28,5 @@ class Migration(migrations.Migration):
                 name="ended_payment",
             ),
         ),
+        migrations.RunSQL(SET_ALARMS, migrations.RunSQL.noop),
     ]

@@ -89,6 +89,7 @@ class Shopper(Api):
 
     def __init__(self, sandbox: SandboxProcess, url: str) -> None:
         super().__init__(url)
+        self.headers["X-Forwarded-For"] = "8.8.8.8"  # whom our proxy has heard
         self.sandbox = sandbox
         self.browser = requests.Session()
         self.browser.trust_env = False
@@ -121,7 +122,8 @@ class Shopper(Api):
 
 
 @pytest.fixture
-def shopper(every_channel: SandboxProcess, live_server: Any) -> Shopper:
+def shopper(every_channel: SandboxProcess, live_server: Any, settings: Any) -> Shopper:
+    settings.TRUSTED_PROXIES = 1
     return Shopper(every_channel, live_server.url)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.test import override_settings
 
-from payments.checks import check_channels, check_mail
+from payments.checks import check_channels, check_mail, check_proxy
 
 BOLETO = {
     "BASE_URL": "https://api.stripe.com",
@@ -97,3 +97,16 @@ def test_plain_http_on_this_machine_is_right_while_debugging(settings, url):
 def test_missing_mail_server_is_found(settings, host, findings):
     settings.EMAIL_HOST = host
     assert [finding.id for finding in check_mail()] == findings
+
+
+@pytest.mark.parametrize(
+    ("url", "behind", "findings"),
+    [
+        ("https://shop.example", False, ["payments.W004"]),
+        ("https://shop.example", True, []),
+        ("http://127.0.0.1:8000", False, []),
+    ],
+)
+def test_https_shop_that_does_not_say_what_speaks_https_for_it_is_warned(settings, url, behind, findings):
+    settings.PUBLIC_URL, settings.BEHIND_PROXY = url, behind
+    assert [finding.id for finding in check_proxy()] == findings

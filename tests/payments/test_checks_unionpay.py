@@ -12,6 +12,7 @@ from cryptography.x509.oid import NameOID
 from payments.checks.unionpay import check
 
 from .channels.unionpay_party import (
+    CERTIFICATE,
     MER_ID,
     MERCHANT,
     MERCHANT_KEY,
@@ -20,6 +21,7 @@ from .channels.unionpay_party import (
     SIGNER,
     SIGNER_KEY,
     THEIRS,
+    of_no_version,
 )
 
 LONG = timedelta(days=3650)
@@ -104,6 +106,14 @@ def test_each_mistake_is_found(unionpay, change, expected):
 def test_credentials_of_a_test_system_are_found_in_production(unionpay, settings, debug, expected, change):
     settings.DEBUG = debug
     assert found(unionpay | change) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("CERT_FILE", "payments.E206"), ("ROOT_CERT_FILE", "payments.E209")]
+)
+def test_certificate_of_no_version_is_found(unionpay, tmp_path, name, expected):
+    (tmp_path / name).write_text(of_no_version(CERTIFICATE))
+    assert found(unionpay) == [expected]
 
 
 def test_key_of_another_certificate_is_found(unionpay, tmp_path):

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from shop.findings import tell_findings
 from shop.watch import Watch
 
 
@@ -12,6 +13,8 @@ class Command(BaseCommand):
     help = (
         "Claim and handle due alarms for ever; keep the task cluster running. Any number of copies may run."
     )
+    # One channel's bad setting must not stop what guards the others' money.
+    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -22,4 +25,5 @@ class Command(BaseCommand):
         watch = Watch(with_cluster=not options["no_cluster"])
         for stop_signal in (signal.SIGINT, signal.SIGTERM):
             signal.signal(stop_signal, lambda *_: watch.stop.set())
+        tell_findings()
         watch.run()

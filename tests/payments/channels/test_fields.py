@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from payments.channels.fields import (
+    MOST_LEVELS,
     BadField,
     is_word,
     parse_json,
@@ -17,6 +18,11 @@ from payments.channels.fields import (
 
 def test_object_is_read():
     assert parse_json('{"a":{"b":[1,"支付"]}}'.encode()) == {"a": {"b": [1, "支付"]}}
+
+
+def test_object_of_as_many_levels_as_any_channel_needs_is_read():
+    inside = MOST_LEVELS - 1
+    assert parse_json(b'{"a":' + b"[" * inside + b"]" * inside + b"}")
 
 
 @pytest.mark.parametrize(
@@ -39,6 +45,7 @@ def test_object_is_read():
         b'{"a":' + b"9" * 5000 + b"}",
         b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
         b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+        b'{"a":' + b"[" * MOST_LEVELS + b"]" * MOST_LEVELS + b"}",
     ],
     ids=lambda raw: repr(raw[:20]),
 )

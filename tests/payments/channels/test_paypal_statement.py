@@ -313,6 +313,8 @@ def test_reference_that_is_no_transaction_names_no_trade():
         file_of(page(info(transaction_amount=USD | {"value": "19.905"}))),
         file_of(page(info(transaction_id=None))),
         file_of(page(info(transaction_status=7))),
+        file_of(page(info(transaction_status="X"))),
+        file_of(page(info(transaction_status="s"))),
         file_of(page(info(transaction_initiation_date="yesterday"))),
         file_of(page(info(fee_amount="1.08"))),
         file_of(page(info(), account_number="SOMEBODYELSE1")),

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import reduce
 from typing import Any
 
 import pytest
@@ -313,6 +314,11 @@ def test_event_for_another_merchant_is_refused_and_names_the_payment(resource):
     assert (error.value.reason, error.value.number) == ("merchant", NUMBER)
 
 
+# One that a reader can still follow, and what cuts it afterwards cannot.
+LEVELS: dict[str, Any] = reduce(lambda inner, _: {"resource": inner}, range(600), {})
+DEEP = event("PAYMENT.CAPTURE.COMPLETED", capture(resource=LEVELS)).body
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -324,6 +330,7 @@ def test_event_for_another_merchant_is_refused_and_names_the_payment(resource):
         b'{"id":"1","event_type":"A","resource":[]}',
         b"\xff",
         b"[" * 60_000,
+        DEEP,
     ],
     ids=lambda body: repr(body[:30]),
 )

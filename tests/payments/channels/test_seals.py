@@ -20,6 +20,7 @@ from payments.channels.seals import (
     verify_rsa_sha256,
 )
 
+from .unionpay_party import CERTIFICATE, of_no_version
 from .wechat_party import MERCHANT, MERCHANT_KEY, PLATFORM, PLATFORM_PUBLIC, VECTORS
 
 REQUESTS = VECTORS["requests"]
@@ -135,8 +136,9 @@ def test_unusable_private_key_says_what_is_wrong_with_it(pem, says):
         ("", "not a public key"),
         ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "not a public key"),
         (MERCHANT["private_key_pkcs8_pem"], "not a public key"),
+        (of_no_version(CERTIFICATE), "not a public key"),
     ],
-    ids=["empty", "garbage", "private"],
+    ids=["empty", "garbage", "private", "of no version"],
 )
 def test_unusable_public_key_says_what_is_wrong_with_it(pem, says):
     with pytest.raises(BadKey, match=says):

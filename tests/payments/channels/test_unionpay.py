@@ -56,6 +56,7 @@ from .unionpay_party import (
     form,
     make_unionpay,
     notice,
+    of_no_version,
     raw,
     refund,
     refund_answer,
@@ -85,7 +86,7 @@ REFUNDED = RefundReport(
     code="00",
 )
 CODES = sorted(
-    {*TRADE_CODES, "03", "04", "06", "12", "34", "37", "74", "75", "98", "99", "A1", "A2", "ZZ", "0"}
+    {*TRADE_CODES, *CHARGED, "03", "04", "06", "12", "34", "37", "83", "98", "99", "A1", "A2", "ZZ", "0"}
 )
 SURE = REFUND_STARTED_AT + timedelta(minutes=2)  # by then a refund that was begun is visible
 STRANGER = certify(f"041@1@{SIGNER}@1", MERCHANT_KEY, issuer_key=MERCHANT_KEY)
@@ -101,6 +102,7 @@ UNBELIEVABLE: dict[str, Reply | ChannelError] = {
     "signed over other parameters": reply(raw(seal(trade()) | {"txnAmt": "12901"})),
     "of version 5.0.0": reply(trade(version="5.0.0")),
     "by a shared secret": reply(trade(signMethod="11")),
+    "with a certificate of no version": reply(trade(), certificate=of_no_version(CERTIFICATE)),
     "an error of HTTP": reply(trade(), status=500),
     "accepted only": reply(trade(), status=202),
     "empty": reply(b""),
@@ -305,10 +307,23 @@ def test_trade_is_read_by_the_table_and_a_failed_try_ends_nothing_before_pay_tim
 
 
 def test_table_is_that_of_the_documentation():
-    assert Counter(TRADE_CODES.values()) == {Outcome.SUCCEEDED: 2, Outcome.OPEN: 2, Outcome.REFUSED: 37}
+    assert Counter(TRADE_CODES.values()) == {Outcome.SUCCEEDED: 2, Outcome.OPEN: 2, Outcome.REFUSED: 36}
     assert {code for code, outcome in TRADE_CODES.items() if outcome is Outcome.SUCCEEDED} == {"00", "A6"}
     assert {code for code, outcome in TRADE_CODES.items() if outcome is Outcome.OPEN} == {"05", "70"}
-    assert not {"03", "04", "06", "12", "34", "37", "42", "74", "75", "99"} & TRADE_CODES.keys()
+    assert not {"03", "04", "06", "12", "34", "37", "42", "46", "74", "75", "83", "99"} & TRADE_CODES.keys()
+
+
+def test_payment_that_its_issuer_is_still_at_is_neither_open_nor_refused():
+    for now in (NOW, LATER):
+        assert make_unionpay(reply(trade("83")), now=now).query(ORDER).outcome is Outcome.UNKNOWN
+    with pytest.raises(Unanswered):
+        make_unionpay(reply(created("83"))).create(ORDER)
+
+
+def test_refund_that_its_issuer_is_still_at_is_not_refused():
+    unionpay = make_unionpay(reply(refund("83")), reply(refund_answer("83")), now=SURE)
+    assert unionpay.query_refund(REFUND).outcome is Outcome.UNKNOWN
+    assert unionpay.refund(REFUND).outcome is Outcome.UNKNOWN
 
 
 @pytest.mark.parametrize("code", sorted(set(CODES) - {"00", "34"}))
@@ -327,7 +342,7 @@ def test_success_with_a_flaw_is_money_and_needs_a_person():
     assert make_unionpay(reply(trade("A6"))).query(ORDER) == replace(PAID, code="A6", needs_person=True)
 
 
-@pytest.mark.parametrize("code", ["42", "45", "74", "75"])
+@pytest.mark.parametrize("code", ["42", "45", "46", "74", "75"])
 @pytest.mark.parametrize(
     "now", [NOW, LATER, EXPIRES_AT + timedelta(days=13)], ids=["payable", "over", "days"]
 )
@@ -715,6 +730,7 @@ STRANGERS = {
     "by another key than the certificate's": (CERTIFICATE, MERCHANT_KEY, "signature"),
     "with no certificate": ("x", MERCHANT_KEY, "certificate"),
     "with a certificate that is none": (CERTIFICATE[:400], MERCHANT_KEY, "certificate"),
+    "with a certificate of no version": (of_no_version(CERTIFICATE), MERCHANT_KEY, "certificate"),
     "with a huge certificate": (CERTIFICATE + " " * 8000, MERCHANT_KEY, "certificate"),
 }
 

@@ -25,6 +25,7 @@ from payments.channels.base import (
 from payments.channels.seals import read_private_key
 from payments.channels.unionpay import UnionPay
 from payments.channels.unionpay_seals import Trust, read_certificate, read_certificates
+from payments.channels.unionpay_statement import clearing_day
 from payments.channels.wire import Wire
 from tests.sandbox.merchant import Shop, make_number
 from tests.waiting import wait_until
@@ -170,7 +171,7 @@ def test_scene_is_paid_refunded_and_stands_in_the_statement(unionpay, sandbox, s
     )
 
     file = io.BytesIO()
-    unionpay.fetch_statement(unionpay.statement_day(report.paid_at), file)
+    unionpay.fetch_statement(clearing_day(report.paid_at), file)
     lines = {line.channel_number: line for line in unionpay.read_statement(file)}
     paid, refunded = lines[channel_number], lines[done.channel_number]
     assert (paid.kind, paid.number, paid.amount_minor, paid.fee_minor) == (

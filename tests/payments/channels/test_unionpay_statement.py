@@ -6,6 +6,7 @@ import base64
 import io
 import zipfile
 import zlib
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -168,6 +169,14 @@ def test_damaged_zip_gives_no_line(place):
         next(iter(make_unionpay().read_statement(io.BytesIO(bytes(damaged)))))
 
 
+def test_no_damage_of_any_byte_is_another_error_than_a_bad_statement():
+    whole = pack().getvalue()
+    for place in range(len(whole)):
+        damaged = whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :]
+        with suppress(BadStatement):
+            read(io.BytesIO(damaged))
+
+
 @pytest.mark.parametrize("content", [b"", b"no zip", pack().getvalue()[:200]])
 def test_file_that_is_no_zip_is_refused(content):
     with pytest.raises(BadStatement):
@@ -251,7 +260,9 @@ def test_request_names_the_day_and_the_merchant_only():
     ],
 )
 def test_clearing_day_begins_at_eleven_in_the_evening(moment, day):
-    assert clearing_day(moment) == make_unionpay().statement_day(moment) == day
+    start, end = make_unionpay().statement_span(day)
+    assert clearing_day(moment) == day
+    assert start <= moment < end
 
 
 def test_statement_is_ready_the_next_morning():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -88,6 +89,14 @@ def with_crlf(pem: str) -> str:
 
 
 CERTIFICATE = with_crlf(THEIRS["sign_cert_pem"])
+
+
+def of_no_version(pem: str) -> str:
+    """The certificate with one byte changed, so that it says to be of a version that there is not."""
+    der = ssl.PEM_cert_to_DER_cert(pem.replace("\r\n", "\n") + "\n")
+    version_3 = b"\xa0\x03\x02\x01\x02"
+    assert version_3 in der
+    return with_crlf(ssl.DER_cert_to_PEM_cert(der.replace(version_3, version_3[:-1] + b"\x12", 1)))
 
 
 def sign(params: Mapping[str, str], key: Any = SIGNER_KEY) -> str:
