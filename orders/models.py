@@ -4,7 +4,7 @@ from datetime import datetime
 
 from django.db import models
 from django.db.models import F, Q
-from django.db.models.functions import Now
+from django.db.models.functions import Now, Upper
 
 from orders.statuses import CloseReason, OrderStatus
 from shop.money import CURRENCIES, for_people
@@ -92,7 +92,19 @@ class Order(models.Model):
                 name="open_order_holds_its_stock",
             ),
         ]
-        indexes = [models.Index(fields=["content_hash", "created_at"], name="order_content")]
+        permissions = [
+            ("cancel_order", "Can cancel an unpaid order"),
+            ("ship_order", "Can mark orders as shipped and completed"),
+            ("resend_receipt", "Can send the receipt once more"),
+        ]
+        indexes = [
+            models.Index(fields=["content_hash", "created_at"], name="order_content"),
+            # what people look for among a million
+            models.Index(Upper("email"), name="order_of_email"),
+            models.Index(fields=["phone"], name="order_of_phone"),
+            models.Index(fields=["status", "-id"], name="order_by_status"),
+            models.Index(fields=["created_at"], name="order_by_date"),
+        ]
 
     def __str__(self) -> str:
         return self.number

@@ -28,5 +28,11 @@ class PaymentsConfig(AppConfig):
             "mail_receipt", handler="payments.mailing.mail_by_alarm", gaps_s=(30, 60, 300, 900, 3600)
         )
         alarms.register(
+            "fetch_statement",
+            handler="payments.statements.fetch_by_alarm",
+            gaps_s=(900, 1800, 3600),
+            is_long=True,
+        )
+        alarms.register(
             "send_refund", handler="payments.refunding.send_by_alarm", gaps_s=(10, 20, 30, 60, 300, 900, 3600)
         )

@@ -12,7 +12,14 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from orders.models import CURRENCY_CHOICES, Order
+from payments.books import Difference as Difference
+from payments.books import Entry as Entry
+from payments.books import Statement as Statement
 from payments.channels.registry import list_choices
+from payments.history import Call as Call
+from payments.history import Proposal as Proposal
+from payments.history import RefusedCallback as RefusedCallback
+from payments.history import StaffAction as StaffAction
 from payments.statuses import PaymentStatus, ReceiptClass, RefundStatus
 from shop.models import Source
 from shop.money import for_people
@@ -63,6 +70,13 @@ class Payment(models.Model):
     now: datetime
 
     class Meta:
+        permissions = [
+            ("ask_payment", "Can ask the channel about a payment"),
+            ("close_payment", "Can close a payment at its channel"),
+            ("propose_settlement", "Can propose to settle a payment by evidence"),
+            ("approve_settlement", "Can approve what another proposed to settle"),
+            ("export_rows", "Can export orders, payments, refunds and differences"),
+        ]
         ordering = ["id"]
         constraints = [
             models.UniqueConstraint(
@@ -80,7 +94,12 @@ class Payment(models.Model):
                 fields=["dead_at"],
                 condition=Q(status__in=[PaymentStatus.CLOSED, PaymentStatus.FAILED]),
                 name="ended_payment",
-            )
+            ),
+            # what people look for among a million
+            models.Index(fields=["channel_number"], condition=~Q(channel_number=""), name="payment_of_trade"),
+            models.Index(fields=["status", "-id"], name="payment_by_status"),
+            models.Index(fields=["channel", "-id"], name="payment_by_channel"),
+            models.Index(fields=["created_at"], name="payment_by_date"),
         ]
 
     def __str__(self) -> str:
@@ -124,6 +143,8 @@ class Receipt(models.Model):
     paid_at = models.DateTimeField(null=True, blank=True, help_text="as reported")
     # When the shopper was sent a mail about it, or nobody is any more: the address was refused, the money went back.
     mailed_at = models.DateTimeField(null=True, blank=True)
+    # How often a person had it sent once more; each time is a mail of its own.
+    resends = models.PositiveSmallIntegerField(default=0, db_default=0)
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -152,7 +173,14 @@ class Receipt(models.Model):
                 fields=["order"],
                 condition=Q(receipt_class=ReceiptClass.SETTLED, mailed_at__isnull=True),
                 name="receipt_to_be_mailed",
-            )
+            ),
+            models.Index(fields=["channel_number"], name="receipt_of_trade"),
+            models.Index(fields=["channel", "created_at"], name="receipt_by_date"),
+            models.Index(
+                fields=["receipt_class"],
+                condition=Q(receipt_class__in=ReceiptClass.values[1:]),
+                name="receipt_astray",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -170,6 +198,7 @@ class Refund(models.Model):
         AUTOMATIC = "AUTOMATIC", "Surplus or late money"
         ASKED = "ASKED", "Asked for"
         CONSOLE = "CONSOLE", "Made in the channel's own console"
+        BY_HAND = "BY_HAND", "Paid back by hand"
 
     # Ours, or the channel's own for a refund that was made in its console.
     number = models.CharField(max_length=64, unique=True, default=new_refund_number, editable=False)
@@ -185,6 +214,7 @@ class Refund(models.Model):
     channel_number = models.CharField(max_length=64, blank=True)
     # Set before the first call: from then on the channel is asked before anything is sent again.
     sent_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     # The database's clock, where the query that read the row asked for it.
     now: datetime
@@ -192,6 +222,10 @@ class Refund(models.Model):
     is_replay: bool = False
 
     class Meta:
+        permissions = [
+            ("ask_refund", "Can ask for a refund"),
+            ("approve_refund", "Can approve or reject what another wants to refund"),
+        ]
         ordering = ["id"]
         constraints = [
             models.CheckConstraint(condition=Q(amount__gte=1), name="refund_has_an_amount"),
@@ -206,6 +240,11 @@ class Refund(models.Model):
             models.CheckConstraint(
                 condition=Q(status__in=RefundStatus.values), name="refund_status_is_known"
             ),
+        ]
+        indexes = [
+            models.Index(fields=["channel_number"], condition=~Q(channel_number=""), name="refund_of_trade"),
+            models.Index(fields=["status", "-id"], name="refund_by_status"),
+            models.Index(fields=["channel", "ended_at"], name="refund_by_end"),
         ]
 
     def __str__(self) -> str:
@@ -237,6 +276,10 @@ class Callback(models.Model):
     now: datetime
 
     class Meta:
+        permissions = [
+            ("view_raw_callback", "Can see messages of channels as they came"),
+            ("replay_callback", "Can take a kept message once more"),
+        ]
         ordering = ["-id"]
         constraints = [models.UniqueConstraint(fields=["channel", "message_id"], name="one_row_per_message")]
         indexes = [
@@ -267,6 +310,8 @@ class Case(models.Model):
         FAILING = "failing", "An alarm fails again and again"
         PAYOUT = "payout", "Money to be given back by hand"
         IRREGULAR = "irregular", "The channel itself calls it irregular"
+        BOOKS = "books", "The channel's books and ours differ"
+        PROPOSAL = "proposal", "A settlement waits for a second person"
 
     kind = models.CharField(max_length=20, choices=Kind.choices)
     subject = models.CharField(max_length=64, help_text="public number of what it is about")
@@ -279,6 +324,7 @@ class Case(models.Model):
     resolution = models.CharField(max_length=300, blank=True)
 
     class Meta:
+        permissions = [("decide_case", "Can take, assign and resolve cases")]
         ordering = ["deadline"]
         constraints = [
             models.UniqueConstraint(

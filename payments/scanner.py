@@ -14,6 +14,7 @@ from payments.mailing import MAIL_RECEIPT
 from payments.models import Case
 from payments.moves import CAPTURE_PAYMENT, QUERY_PAYMENT, RECHECK_PAYMENT, SEND_REFUND
 from payments.settling import FOLLOW_UP
+from payments.statements import promise_statements
 from shop.alarms import claim_due, handle, set_alarm
 from shop.idempotency import forget_old as forget_old_keys
 from shop.transactions import transactional
@@ -53,6 +54,7 @@ def scan_payments() -> dict[str, int]:
     counts = {"handled": 0, "failed": 0, "without_alarm": len(find_forgotten())}
     counts |= {"matched_late": take_late_matches(), "forgotten": forget_old() + forget_old_keys()}
     close_healed()
+    promise_statements()
     give_up = time.monotonic() + PASS_S
     while time.monotonic() < give_up and (claims := claim_due(1)):
         counts["handled" if handle(claims[0]) else "failed"] += 1

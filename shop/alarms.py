@@ -29,7 +29,7 @@ log = structlog.get_logger("nodrop.alarms")
 # After `last_at` a claimed alarm comes back after a minute, until its handler finishes or postpones it: the last try
 # must not be lost with the process that made it.
 AFTER_LAST_S = 60
-# People are told of an alarm that fails at each of these attempts.
+# People are told of an alarm when it has failed so often without going well in between.
 TELL_EVERY = 5
 
 
@@ -37,18 +37,21 @@ TELL_EVERY = 5
 class Kind:
     """What an alarm of this kind does and when it comes back.
 
-    `gaps_s` are the seconds from the first claim to the second, from the second to the third, …; the last for ever.
+    `gaps_s` are the seconds from the first claim to the second, from the second to the third, …; the last for ever. What
+    `is_long` takes more than some seconds: only `watch` does it, never a task of the cluster.
     """
 
     handler: str
     gaps_s: Sequence[int]
+    is_long: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """One try. `attempt` is the fencing token: a later claim has a higher one. `is_last` once `last_at` has passed.
 
-    `due_at` is when the alarm comes back, unless somebody sets it anew.
+    `due_at` is when the alarm comes back, unless somebody sets it anew. `failures`: how often its handler has failed since it
+    last went well.
     """
 
     kind: str
@@ -56,14 +59,15 @@ class Claim:
     attempt: int
     is_last: bool
     due_at: datetime
+    failures: int = 0
 
 
 _kinds: dict[str, Kind] = {}
 
 
-def register(name: str, *, handler: str, gaps_s: Sequence[int]) -> None:
+def register(name: str, *, handler: str, gaps_s: Sequence[int], is_long: bool = False) -> None:
     """Make a kind known, from an app's `ready()`. `handler` is a dotted name, called with a Claim; see Kind."""
-    _kinds[name] = Kind(handler=handler, gaps_s=tuple(gaps_s))
+    _kinds[name] = Kind(handler=handler, gaps_s=tuple(gaps_s), is_long=is_long)
 
 
 def kinds() -> Mapping[str, Kind]:
@@ -170,8 +174,10 @@ update shop_alarm alarm
                      else statement_timestamp() + %(after_last)s * interval '1 second' end
   from due
  where alarm.id = due.id
-returning alarm.kind, alarm.subject, alarm.attempts, coalesce(alarm.last_at <= statement_timestamp(), false), alarm.due_at
+returning alarm.kind, alarm.subject, alarm.attempts, coalesce(alarm.last_at <= statement_timestamp(), false), alarm.due_at,
+          alarm.failures
 """
+CLAIMED = ("kind", "subject", "attempt", "is_last", "due_at", "failures")
 DUE = CLAIM.format(which="alarm.due_at <= statement_timestamp()")
 ONE = CLAIM.format(which="alarm.kind = %(kind)s and alarm.subject = %(subject)s")
 OVERDUE = CLAIM.format(
@@ -180,9 +186,9 @@ OVERDUE = CLAIM.format(
 )
 
 
-def claim_due(limit: int) -> list[Claim]:
+def claim_due(limit: int, *, with_long: bool = False) -> list[Claim]:
     """Claim up to `limit` due alarms, oldest first: one statement, which also sets each one's next moment."""
-    return _claim(DUE, limit=limit)
+    return _claim(DUE, with_long=with_long, limit=limit)
 
 
 def handle_now(kind: str, subject: str) -> None:
@@ -208,26 +214,27 @@ def handle(claim: Claim) -> bool:
             import_string(_kinds[claim.kind].handler)(claim)
         except Exception as error:  # the edge of the loop: one poisoned alarm must not stop the others
             log.exception("alarm failed")
-            _tell_people(claim, error)
+            _count_failure(claim, error)
             return False
+        if claim.failures:
+            Alarm.objects.filter(kind=claim.kind, subject=claim.subject).update(failures=0)
     return True
 
 
-def _tell_people(claim: Claim, error: Exception) -> None:
+def _count_failure(claim: Claim, error: Exception) -> None:
     """Nothing ends in a log line: what fails at its last moment, or again and again, is somebody's to look at."""
-    if not claim.is_last and claim.attempt % TELL_EVERY:
-        return
+    failures = claim.failures + 1
     try:
-        import_string(settings.ALARM_FAILED)(claim, error)
+        Alarm.objects.filter(kind=claim.kind, subject=claim.subject).update(failures=failures)
+        if claim.is_last or failures % TELL_EVERY == 0:
+            import_string(settings.ALARM_FAILED)(claim, error)
     except DatabaseError:  # it will fail, and be told, again
         log.exception("failed alarm could not be told")
 
 
-def _claim(statement: str, **params: Any) -> list[Claim]:
-    schedule = json.dumps([{"kind": name, "gaps": list(kind.gaps_s)} for name, kind in _kinds.items()])
+def _claim(statement: str, *, with_long: bool = False, **params: Any) -> list[Claim]:
+    kinds = [(name, kind) for name, kind in _kinds.items() if with_long or not kind.is_long]
+    schedule = json.dumps([{"kind": name, "gaps": list(kind.gaps_s)} for name, kind in kinds])
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(statement, {"schedule": schedule, "after_last": AFTER_LAST_S, **params})
-        return [
-            Claim(kind=row[0], subject=row[1], attempt=row[2], is_last=row[3], due_at=row[4])
-            for row in cursor.fetchall()
-        ]
+        return [Claim(**dict(zip(CLAIMED, row, strict=True))) for row in cursor.fetchall()]

@@ -5,6 +5,8 @@ Reading only. What is missing in production is named in one clear sentence and s
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -69,6 +71,28 @@ def channel_settings(
             if not Path(path.strip()).is_file():
                 raise ImproperlyConfigured(f"{name}_{key} names {path.strip()}, which is not a file.")
     return found | {key: env.str(f"{name}_{key}", usual) for key, usual in options.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Fee:
+    """What a channel keeps of a payment: a share of the amount, and so many minor units."""
+
+    rate: Decimal
+    fixed_minor: int
+
+
+def channel_fees(env: Env) -> dict[tuple[str, str], Fee]:
+    """`CHANNEL_FEES` as "wechat:CNY=0.6%, paypal:USD=3.49%+49", by channel and currency. Raises ImproperlyConfigured."""
+    fees: dict[tuple[str, str], Fee] = {}
+    for word in filter(None, (part.strip() for part in env.str("CHANNEL_FEES", "").split(","))):
+        found = re.fullmatch(r"([a-z]+):([A-Z]{3})=(\d{1,2}(?:\.\d{1,4})?)%(?:\+(\d{1,6}))?", word)
+        if found is None:
+            raise ImproperlyConfigured(
+                f"CHANNEL_FEES: {word!r} is not like wechat:CNY=0.6% or paypal:USD=3.49%+49."
+            )
+        channel, currency, percent, fixed = found.groups()
+        fees[channel, currency] = Fee(Decimal(percent) / 100, int(fixed or 0))
+    return fees
 
 
 def trusted_proxies(env: Env) -> int:

@@ -8,6 +8,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+MostBytes = Callable[[Scope], Awaitable[int | None]]
 
 # The API and the callbacks take 64 KiB and say so in their own words; forms of the admin may be a little larger.
 MAX_BODY_BYTES = 128 * 1024
@@ -16,19 +17,25 @@ MAX_BODY_BYTES = 128 * 1024
 class LimitBody:
     """An ASGI application around another one: 413 for a body over the limit, announced or not.
 
-    Django would write such a body to a file before a view could refuse it.
+    Django would write such a body to a file before a view could refuse it. That is right only for what `larger` allows:
+    a body that announces its length is then handed on as it comes.
     """
 
-    def __init__(self, app: App, *, most: int = MAX_BODY_BYTES) -> None:
+    def __init__(self, app: App, *, most: int = MAX_BODY_BYTES, larger: MostBytes | None = None) -> None:
         self.app = app
         self.most = most
+        self.larger = larger
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        if _announced(scope) > self.most:
-            await _refuse(send)
+        if (announced := _announced(scope)) > self.most:
+            may_be = await self.larger(scope) if self.larger else None
+            if may_be is not None and announced <= may_be:
+                await self.app(scope, receive, send)
+            else:
+                await _refuse(send)
             return
         body, more = b"", True
         while more:

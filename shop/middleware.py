@@ -2,6 +2,7 @@
 
 import re
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 import structlog
 from django.conf import settings
@@ -9,6 +10,7 @@ from django.db import InterfaceError, InternalError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
+from django.utils import timezone
 from django.utils.deprecation import MiddlewareMixin
 from psycopg_pool import PoolTimeout
 
@@ -34,6 +36,16 @@ class OddCookieMiddleware(MiddlewareMixin):
         key = request.COOKIES.get(settings.SESSION_COOKIE_NAME, "")
         if not SESSION_KEY.fullmatch(key):
             request.COOKIES.pop(settings.SESSION_COOKIE_NAME, None)
+
+
+class StaffTimeMiddleware(MiddlewareMixin):
+    """Staff read times, and tell them, in the zone of the shop. The database and the API stay in UTC."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        if request.path.startswith("/admin/"):
+            timezone.activate(ZoneInfo(settings.DISPLAY_TIME_ZONE))
+        else:
+            timezone.deactivate()
 
 
 def policy_with_form(url: str) -> str:

@@ -33,6 +33,8 @@ class Alarm(models.Model):
     # How often it came by its schedule, and whether its next moment is an earlier one: that costs no place in it.
     place = models.PositiveIntegerField(default=0, db_default=0)
     is_hurried = models.BooleanField(default=False, db_default=False)
+    # How often its handler has failed since it last went well.
+    failures = models.PositiveIntegerField(default=0, db_default=0)
     tried_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
 

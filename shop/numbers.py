@@ -32,3 +32,8 @@ def new_payment_number() -> str:
 def new_refund_number() -> str:
     """24 characters, like a payment's."""
     return new_number("R", letters=23)
+
+
+def new_proposal_number() -> str:
+    """24 characters, like a payment's."""
+    return new_number("E", letters=23)

@@ -8,6 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 from shop import embedded
 from shop.env import (
     BASE_DIR,
+    channel_fees,
     channel_settings,
     data_dir,
     is_debug,
@@ -56,6 +57,7 @@ MIDDLEWARE = [
     "shop.logs.RequestLogMiddleware",
     "shop.middleware.SecurityHeadersMiddleware",
     "shop.middleware.OddCookieMiddleware",
+    "shop.middleware.StaffTimeMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -216,6 +218,9 @@ CHANNELS: dict[str, dict[str, str] | None] = {
     name: channel_settings(env, name.upper(), keys, CHANNEL_OPTIONS.get(name, {}))
     for name, keys in CHANNEL_KEYS.items()
 }
+
+# What each channel should keep of a payment, to be compared with its statements; a channel that is not here is not.
+CHANNEL_FEES = channel_fees(env)
 
 # ---- Mail -------------------------------------------------------------------------------------------------------
 EMAIL_HOST = env.str("EMAIL_HOST", "")

@@ -11,6 +11,7 @@ urlpatterns = [
     path("api/v1/", include("payments.urls")),
     path("api/", include("shop.api_urls")),
     path("notify/", include("payments.notify_urls")),
+    path("admin/deeds/", include("payments.admin.urls")),
     path("admin/", admin.site.urls),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),

@@ -92,7 +92,7 @@ class Watch:
             free += 1
         claims: list[Claim] = []
         try:
-            claims = claim_due(free) if free else []
+            claims = claim_due(free, with_long=True) if free else []
             for claim in claims:
                 self.pool.submit(_handle, claim).add_done_callback(self._is_done)
         finally:

@@ -6,8 +6,14 @@ from functools import cache
 
 from django.db import connection, transaction
 
-# Made once when the test database is: they are as every test wants them.
-LASTING = {"django_migrations", "django_content_type", "auth_permission"}
+# Made once when the test database is, the groups by a migration: they are as every test wants them.
+LASTING = {
+    "django_migrations",
+    "django_content_type",
+    "auth_permission",
+    "auth_group",
+    "auth_group_permissions",
+}
 GUARDED = "select distinct tgrelid::regclass::text from pg_trigger where not tgisinternal"
 
 

@@ -80,6 +80,10 @@ class SandboxProcess:
         in_force: dict[str, Any] = self._control("PUT", "/faults", json=faults)
         return in_force
 
+    def age(self, *, days: int = 1) -> None:
+        """Let all that has happened be older, so that the statements of its day can be had."""
+        self._control("POST", "/age", json={"days": days})
+
     def clear_faults(self) -> None:
         """From now on everything goes well."""
         self._control("DELETE", "/faults")

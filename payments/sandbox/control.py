@@ -61,6 +61,7 @@ class Control:
             ("GET", "/_sandbox/faults", self._show_faults),
             ("PUT", "/_sandbox/faults", self._set_faults),
             ("DELETE", "/_sandbox/faults", self._clear_faults),
+            ("POST", "/_sandbox/age", self._age),
         ]
 
     # Deeds, also for the pages
@@ -196,6 +197,13 @@ class Control:
 
     def _clear_faults(self, request: Request) -> Response:
         self.faults.clear()
+        return Response(status=204)
+
+    def _age(self, request: Request) -> Response:
+        """Let all that has happened be some days older, so that its statements can be had today."""
+        days = read_integer(_read_wish(request, {"days": int}), "days", least=1, most=31)
+        with self.ledger.transaction():
+            self.ledger.age(days * 86_400 * 1_000_000)
         return Response(status=204)
 
     def _describe_trades(self, channel: str | None, out_trade_no: str | None) -> list[dict[str, Any]]:

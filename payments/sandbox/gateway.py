@@ -81,7 +81,9 @@ class Gateway:
 
 
 # Faults in what is done, not in how the answer travels.
-_OF_CONTENT = frozenset({"refund_abnormal", "statement_omit", "statement_double", "paid_meanwhile"})
+_OF_CONTENT = frozenset(
+    {"refund_abnormal", "statement_omit", "statement_double", "statement_lie", "paid_meanwhile"}
+)
 
 
 def _build_call(request: Request, fault: Fault | None) -> Call:
@@ -91,7 +93,7 @@ def _build_call(request: Request, fault: Fault | None) -> Call:
         return Call(request, refund_end=fault.value)
     if fault.what == "paid_meanwhile":
         return Call(request, paid_meanwhile=fault.when)
-    return Call(request, statement_fault=fault.what)
+    return Call(request, statement_fault=fault.what, statement_every=fault.value)
 
 
 def _answer_plainly(error: HTTPException, request: Request) -> Response:

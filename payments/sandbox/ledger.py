@@ -26,6 +26,11 @@ from payments.sandbox.records import (
 )
 
 _SCHEMA = Path(__file__).with_name("schema.sql")
+_MOMENTS = {
+    "trades": ("created_at", "expires_at", "paid_at", "declined_at"),
+    "refunds": ("created_at", "due_at", "done_at"),
+    "handles": ("valid_until",),
+}
 
 
 class Ledger:
@@ -59,6 +64,12 @@ class Ledger:
                 self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT" if is_kept else "ROLLBACK")
+
+    def age(self, by_us: int) -> None:
+        """Let every trade and refund be older by so much."""
+        for table, columns in _MOMENTS.items():
+            changes = ", ".join(f"{column} = {column} - {int(by_us)}" for column in columns)
+            self._db.execute(f"UPDATE {table} SET {changes}")  # noqa: S608 - our own constants
 
     # Trades
 
@@ -361,13 +372,14 @@ class Ledger:
     def list_booked(self, channel: str, start_us: int, end_us: int) -> list[Booking]:
         """The payments and the successful refunds of a channel from `start_us` to before `end_us`, oldest first."""
         paid = self._all(
-            "SELECT * FROM trades WHERE channel = ? AND paid_at >= ? AND paid_at < ?",
+            "SELECT * FROM trades WHERE channel = ? AND paid_at >= ? AND paid_at < ? ORDER BY id",
             channel,
             start_us,
             end_us,
         )
         back = self._all(
-            "SELECT * FROM refunds WHERE channel = ? AND status = 'SUCCESS' AND done_at >= ? AND done_at < ?",
+            "SELECT * FROM refunds WHERE channel = ? AND status = 'SUCCESS' AND done_at >= ? AND done_at < ?"
+            " ORDER BY id",
             channel,
             start_us,
             end_us,

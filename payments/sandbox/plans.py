@@ -111,7 +111,7 @@ def _read_entry(entry: Any, place: str, channels: Collection[str]) -> ScriptEntr
     )
 
 
-_OF_CONTENT = ("refund_abnormal", "statement_omit", "statement_double")
+_OF_CONTENT = ("refund_abnormal", "statement_omit", "statement_double", "statement_lie")
 
 
 def _find_default_when(operation: str, what: str) -> str | None:
@@ -168,6 +168,12 @@ def _read_count(default: int, least: int, most: int) -> Callable[[Any, str], int
     return lambda value, place: _read_number(
         default if value is None else value, place, whole=True, least=least, most=most
     )
+
+
+def _read_every(value: Any, place: str) -> int:
+    """Of how many lines one is spoilt; 0: the first alone."""
+    every: int = _read_number(0 if value is None else value, place, whole=True, least=0, most=10**6)
+    return every
 
 
 def _read_status(value: Any, place: str) -> dict[str, Any]:
@@ -232,6 +238,7 @@ _WHATS: dict[str, tuple[tuple[str, ...], Callable[[Any, str], Any]]] = {
     "two_trades": (("pay",), _read_nothing),
     "paid_meanwhile": (("close",), _read_nothing),
     "refund_abnormal": (("refund",), _read_end),
-    "statement_omit": (("statement",), _read_nothing),
-    "statement_double": (("statement",), _read_nothing),
+    "statement_omit": (("statement",), _read_every),
+    "statement_double": (("statement",), _read_every),
+    "statement_lie": (("statement",), _read_every),
 }

@@ -6,8 +6,8 @@ the gateway's.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
@@ -35,15 +35,30 @@ class Route:
 class Call:
     """One verified request. A refund accepted now will end as `refund_end`: SUCCESS, ABNORMAL, CLOSED.
 
-    `statement_fault` is statement_omit or statement_double where the statement asked for is to lack a line or to have one
-    twice: see `Side.list_booked`. `paid_meanwhile` is before or after where the shopper pays while the merchant closes: see
+    `statement_fault` is statement_omit, statement_double or statement_lie where the statement asked for is to lack a line, to
+    have one twice, or with another amount: each `statement_every`th, or the first alone; see `Side.list_booked`. `paid_meanwhile` is before or after where the shopper pays while the merchant closes: see
     `Side.close`.
     """
 
     request: Request
     refund_end: str = "SUCCESS"
     statement_fault: str = ""
+    statement_every: int = 0
     paid_meanwhile: str = ""
+
+
+def _add_one(line: Booking) -> list[Booking]:
+    """A payment's amount is a minor unit more than was paid; a refund's stays."""
+    if line.refund is not None:
+        return [line]
+    return [replace(line, trade=replace(line.trade, amount=line.trade.amount + 1))]
+
+
+_SPOILT: Mapping[str, Callable[[Booking], list[Booking]]] = {
+    "statement_omit": lambda _: [],
+    "statement_double": lambda line: [line, line],
+    "statement_lie": _add_one,
+}
 
 
 @dataclass(frozen=True)
@@ -200,11 +215,15 @@ class Side(ABC):
         return ""
 
     def list_booked(self, call: Call, start_us: int, end_us: int) -> list[Booking]:
-        """What a statement of this time holds, with the fault that the call is to have: the first line lacks or is twice."""
+        """What a statement of this time holds, with the fault that the call is to have."""
         lines = self.ledger.list_booked(self.name, start_us, end_us)
-        if call.statement_fault == "statement_omit":
-            return lines[1:]
-        return lines[:1] + lines if call.statement_fault == "statement_double" else lines
+        spoil = _SPOILT.get(call.statement_fault)
+        if spoil is None:
+            return lines
+        last = len(lines) if call.statement_every else 1
+        spoilt = set(range(0, last, call.statement_every or 1))
+        parts = ((spoil(line) if place in spoilt else [line]) for place, line in enumerate(lines))
+        return [line for part in parts for line in part]
 
     @abstractmethod
     def describe_notice(self, trade: Trade, refund: Refund | None, event: str) -> dict[str, Any]:

@@ -69,9 +69,8 @@ def with_order(page: OrderPage) -> Page:
     @functools.wraps(page)
     def run(request: HttpRequest, number: str) -> HttpResponse:
         token = request.GET.get("token", "")
-        is_staff = request.user.is_active and request.user.is_staff
         try:
-            order = find_order(number, token=token, session=request.session, is_staff=is_staff)
+            order = find_order(number, token=token, session=request.session, user=request.user)
         except OrderNotFound:
             return render(request, "404.html", status=404)
         if not token or not is_token_of(order, token):

@@ -12,6 +12,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from orders.statuses import OrderStatus
+from payments.cases import list_irregular
 from payments.channels.offers import Device, offers
 from payments.models import Payment
 from payments.showing import Mood, OrderView, Situation
@@ -206,6 +207,10 @@ EXPIRED_UNCHARGED_BY_HAND = _(
     "The time to pay is over. Nothing was charged as far as %(apps)s told us; if it was, the order goes on or the money "
     "is sent back. A person sends back what was paid with %(by_hand)s."
 )
+EXPIRED_IRREGULAR = _(
+    "The time to pay is over. By what %(apps)s told us you may have been charged, and the money does not come to this order. "
+    "A person sees to it that you get it back."
+)
 NOT_TAKEN = _("%(title)s did not take this payment. Nothing was charged.")
 UNREPORTED = _("No payment is reported yet by %(apps)s. If you have just paid, that can take a moment.")
 UNREPORTED_VOUCHER = _(
@@ -300,6 +305,8 @@ def _returned_line(situation: Situation, status: RefundStatus, returns: Sequence
 
 
 def _line(view: OrderView, words: Words) -> Text:
+    if view.situation is Situation.EXPIRED and (irregular := list_irregular(view.order)):
+        return EXPIRED_IRREGULAR % {"apps": list_apps(irregular)}
     if view.situation is Situation.EXPIRED and (deciders := _deciders(view)):
         by_hand = names_by_hand(each.channel for each in deciders)
         facts = {"apps": list_apps(deciders), "by_hand": by_hand}

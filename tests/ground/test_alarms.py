@@ -4,12 +4,14 @@ from datetime import timedelta
 
 import pytest
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from shop import alarms
 from shop.alarms import Claim, claim_due, handle, hasten, postpone, set_alarm
 from shop.models import Alarm
 
 handled: list[Claim] = []
+told: list[str] = []
 
 
 def remember(claim: Claim) -> None:
@@ -20,10 +22,16 @@ def fail(claim: Claim) -> None:
     raise RuntimeError("poisoned")
 
 
+def tell(claim: Claim, error: Exception) -> None:
+    told.append(claim.subject)
+
+
 @pytest.fixture(autouse=True)
-def _kinds(monkeypatch):
+def _kinds(monkeypatch, settings):
     monkeypatch.setattr(alarms, "_kinds", {})
+    settings.ALARM_FAILED = f"{__name__}.tell"
     handled.clear()
+    told.clear()
     alarms.register("good", handler=f"{__name__}.remember", gaps_s=(10, 20, 60))
     alarms.register("bad", handler=f"{__name__}.fail", gaps_s=(10,))
 
@@ -92,6 +100,40 @@ def test_a_failing_handler_leaves_the_alarm_for_the_next_try():
     set_alarm("bad", "x")
     assert handle(claim_due(1)[0]) is False
     assert Alarm.objects.get().due_at > Alarm.objects.get().tried_at
+
+
+def try_again(times: int) -> None:
+    for _ in range(times):
+        Alarm.objects.update(due_at=Now())
+        handle(claim_due(1)[0])
+
+
+@pytest.mark.django_db
+def test_people_are_told_when_it_has_failed_five_times_in_a_row():
+    set_alarm("bad", "x")
+    try_again(4)
+    assert told == []
+    try_again(1)
+    assert told == ["x"]
+
+
+@pytest.mark.django_db
+def test_failures_with_a_good_try_between_them_are_told_nobody(monkeypatch):
+    set_alarm("bad", "x")
+    try_again(4)
+    with monkeypatch.context() as patched:
+        patched.setitem(alarms._kinds, "bad", alarms._kinds["good"])
+        try_again(1)
+    assert Alarm.objects.get().failures == 0
+    try_again(4)
+    assert told == []
+
+
+@pytest.mark.django_db
+def test_people_are_told_at_once_when_the_last_try_fails():
+    set_alarm("bad", "x", last_at=timezone.now())
+    try_again(1)
+    assert told == ["x"]
 
 
 @pytest.mark.django_db

@@ -57,3 +57,27 @@ def test_client_that_goes_away_is_let_go():
         raise AssertionError("nobody is there")
 
     asyncio.run(LimitBody(echo)({"type": "http", "headers": []}, receive, send))
+
+
+@pytest.mark.parametrize(("may_be", "expected"), [(30, (200, 3)), (20, (413, 0)), (None, (413, 0))])
+def test_larger_body_is_handed_on_unread_only_where_and_as_far_as_it_is_allowed(may_be, expected):
+    chunks = [b"x" * 10, b"y" * 10, b"z" * 9]
+    read: list[bytes] = []
+    sent: list[dict] = []
+
+    async def app(scope, receive, send):
+        read.extend([(await receive())["body"] for _ in chunks])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def receive():
+        return {"type": "http.request", "body": chunks[len(read)], "more_body": True}
+
+    async def send(message):
+        sent.append(message)
+
+    async def larger(scope):
+        return may_be
+
+    scope = {"type": "http", "headers": [(b"content-length", b"29")]}
+    asyncio.run(LimitBody(app, most=10, larger=larger)(scope, receive, send))
+    assert (sent[0]["status"], len(read)) == expected

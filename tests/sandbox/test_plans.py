@@ -30,6 +30,7 @@ WHATS = [
     "paid_meanwhile",
     "statement_omit",
     "statement_double",
+    "statement_lie",
 ]
 WHERE = {
     "lie": "query",
@@ -43,6 +44,7 @@ WHERE = {
     "paid_meanwhile": "close",
     "statement_omit": "statement",
     "statement_double": "statement",
+    "statement_lie": "statement",
 }
 
 
@@ -94,7 +96,7 @@ def test_every_fault_of_the_vocabulary_is_offered(what):
         ({"script": [entry(), entry(channel="stripe")]}, "script[1].channel"),
         ({"script": [entry(operation="settle")]}, "script[0].operation"),
         ({"script": [entry(what="statement_omit")]}, "script[0].what"),
-        ({"script": [entry(what="statement_double", operation="statement", value=2)]}, "script[0].value"),
+        ({"script": [entry(what="statement_double", operation="statement", value="2")]}, "script[0].value"),
         ({"script": [entry(what="paid_meanwhile")]}, "script[0].what"),
         ({"script": [entry(what="paid_meanwhile", operation="close", when=...)]}, "script[0].when"),
         ({"script": [entry(operation=["query"])]}, "script[0].operation"),

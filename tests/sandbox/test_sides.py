@@ -277,6 +277,21 @@ def test_statement_can_lack_a_line_or_have_one_twice(toy, what, lines):
     assert [words[1::2] for words in told] == [lines, ["TOY1", "TOY2"]]
 
 
+@pytest.mark.parametrize(
+    ("what", "lines"),
+    [
+        ("statement_omit", ["TOY2", "TOY4"]),
+        ("statement_double", ["TOY1", "TOY1", "TOY2", "TOY3", "TOY3", "TOY4"]),
+    ],
+)
+def test_every_second_line_of_a_statement_can_be_spoilt(toy, what, lines):
+    for number in ("TOY1", "TOY2", "TOY3", "TOY4"):
+        capture(toy, agree(toy, number))
+    toy.script("statement", what, value=2)
+
+    assert toy.http.get("/toy/statement").text.split()[1::2] == lines
+
+
 def test_garbage_in_a_file_is_no_sealed_document(toy):
     toy.script("statement", "garbage")
 

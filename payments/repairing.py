@@ -1,0 +1,267 @@
+"""Repairing what the books show: through the flows that money always takes, after the channel itself was asked.
+
+What a channel's own statement says and its own answer does not deny is settled by it. A file that somebody has handed in is
+no more than a word: two people settle by it, see `evidence`. Whatever no machine should decide becomes a case.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Any
+
+import structlog
+from django.db.models.functions import Now
+
+from payments.attempts import refund_request_of
+from payments.cases import open_case
+from payments.channels.base import Outcome, PaymentReport, RefundReport
+from payments.channels.registry import UnknownChannel, get_channel
+from payments.errors import CannotRepair, PaymentNotFound, RefundNotFound
+from payments.models import Case, Difference, Entry, Receipt, Refund, Statement
+from payments.querying import query_payment
+from payments.reconciling import Kind, compare, open_differences
+from payments.returning import settle_foreign_refund, settle_refund
+from payments.settling import settle_payment, settle_unmatched
+from payments.statements import current_statement
+from shop.locks import stand_in_line
+from shop.models import Source
+from shop.transactions import transactional
+
+log = structlog.get_logger("nodrop.repairing")
+
+Repair = Callable[[Difference, Entry], str]
+# What a repair has brought to light is repaired, or given to people, in the same night: a sum that was settled as the channel
+# says, and stands in its books with another.
+ROUNDS = 3
+
+
+def repair_safe(channel: str, day: date, *, actor: str) -> dict[str, int]:
+    """Repair every open difference of a day that a machine may repair, and make cases of the others.
+
+    Returns how many were repaired and how many are a person's. Doing it again is harmless. Never inside a transaction.
+    """
+    counts: Counter[str] = Counter(repaired=0, cases=0)
+    for _ in range(ROUNDS):
+        done = _repair_open(channel, day, actor=actor)
+        counts.update(done)
+        statement = current_statement(channel, day)
+        if statement is None or not done["repaired"]:
+            break
+        compare(statement)
+    return dict(counts)
+
+
+def repair_around(channel: str, day: date, *, actor: str) -> dict[str, int]:
+    """As `repair_safe`, and for the days beside it, of which its statement may have shown more."""
+    counts: Counter[str] = Counter(repaired=0, cases=0)
+    for days in (-1, 1, 0):
+        near = day + timedelta(days=days)
+        if current_statement(channel, near) is not None:
+            counts.update(repair_safe(channel, near, actor=actor))
+    return dict(counts)
+
+
+def _repair_open(channel: str, day: date, *, actor: str) -> dict[str, int]:
+    counts = {"repaired": 0, "cases": 0}
+    for difference in open_differences(channel, day).filter(state=Difference.State.OPEN).iterator():
+        try:
+            repair(difference.pk, actor=actor)
+        except CannotRepair:
+            counts["cases"] += 1
+        else:
+            counts["repaired"] += 1
+    return counts
+
+
+def repair(pk: int, *, actor: str) -> str:
+    """Put one difference right. Returns what was done, in a sentence.
+
+    Raises CannotRepair when it is a person's, and has a case from then on, or when it has ended. Never inside a transaction.
+    """
+    with stand_in_line(f"difference:{pk}"):
+        difference = Difference.objects.get(pk=pk)
+        if difference.ended_at is not None:
+            raise CannotRepair("This has been put right meanwhile.")
+        try:
+            done = _repair(difference)
+        except CannotRepair as error:
+            _give_to_people(difference, str(error))
+            raise
+        Difference.objects.filter(pk=pk, ended_at__isnull=True).update(
+            state=Difference.State.REPAIRED, ended_at=Now(), note=done[:200]
+        )
+    log.info("repaired", kind=difference.kind, subject=difference.subject, by=actor)
+    return done
+
+
+def is_safe(difference: Difference) -> bool:
+    """Whether a machine may try to put it right."""
+    return difference.ended_at is None and difference.kind in REPAIRS
+
+
+def _repair(difference: Difference) -> str:
+    mend = REPAIRS.get(Kind(difference.kind))
+    if mend is None:
+        raise CannotRepair(BY_PEOPLE[Kind(difference.kind)])
+    statement = current_statement(difference.channel, difference.day)
+    entry = _find_entry(difference, statement) if statement else None
+    if statement is None or entry is None:
+        raise CannotRepair("No statement of that day shows it any more: compare again.")
+    if statement.origin != Statement.Origin.FETCHED:
+        raise CannotRepair(
+            "The statement was handed in by a person: two people settle by it, or the channel's own comes."
+        )
+    return mend(difference, entry)
+
+
+def _find_entry(difference: Difference, statement: Statement) -> Entry | None:
+    entries = Entry.objects.filter(statement=statement).order_by("place")
+    for name in ("channel_number", "number"):
+        if found := entries.filter(**{name: difference.subject}).first():
+            return found
+    return None
+
+
+# ---- what a machine may do ---------------------------------------------------------------------------------------
+
+
+def _settle_sale(difference: Difference, entry: Entry) -> str:
+    """Ask first. In the end the statement decides; that the channel itself says otherwise is for a person to look at."""
+    try:
+        outcome, _ = query_payment(entry.number, source=Source.STATEMENT)
+    except PaymentNotFound as error:
+        raise CannotRepair("The payment is not there any more.") from error
+    if _has_receipt(entry):
+        return "The channel was asked and confirmed it: settled by its answer."
+    is_denied = outcome in (Outcome.CLOSED, Outcome.REFUSED)
+    report = replace(_report_of(entry), needs_person=is_denied)
+    settle_payment(report, channel=difference.channel, source=Source.STATEMENT)
+    return "Settled by the channel's statement."
+
+
+def _keep_stranger(difference: Difference, entry: Entry) -> str:
+    settle_unmatched(_report_of(entry), channel=difference.channel, source=Source.STATEMENT)
+    return "Written down as money without a payment: its own case says what is to be done with it."
+
+
+def _end_refund(difference: Difference, entry: Entry) -> str:
+    """Ours, and on its way as far as we know."""
+    refund = _refund_of(difference)
+    report = _ask_about(difference.channel, refund)
+    if report.outcome is not Outcome.SUCCEEDED:
+        report = _refund_report_of(entry, number=refund.number)
+    settle_refund(report, channel=difference.channel, source=Source.STATEMENT)
+    refund.refresh_from_db(fields=["status"])
+    if refund.status != "REFUNDED":
+        raise CannotRepair(f"The channel has given it back, and here it is {refund.status}: a case says so.")
+    return "The refund has arrived: ended by the channel's word."
+
+
+def _take_foreign_refund(difference: Difference, entry: Entry) -> str:
+    report = _refund_report_of(entry, number=entry.number or entry.channel_number)
+    try:
+        settle_foreign_refund(report, channel=difference.channel, source=Source.STATEMENT)
+    except RefundNotFound as error:
+        raise CannotRepair("It was given back of money that is not known here.") from error
+    if not Refund.objects.filter(channel=difference.channel, number=report.number).exists():
+        raise CannotRepair("More went back than is left of the payment.")
+    return "Written down as made in the channel's console; a person is told."
+
+
+REPAIRS: dict[Difference.Kind, Repair] = {
+    Kind.UNSETTLED: _settle_sale,
+    Kind.STRANGER: _keep_stranger,
+    Kind.REFUND_STATUS: _end_refund,
+    Kind.REFUND_UNKNOWN: _take_foreign_refund,
+}
+BY_PEOPLE: dict[Difference.Kind, str] = {
+    Kind.MISSING: "We have it as paid and the channel's books do not show it: ask the channel.",
+    Kind.AMOUNT: "The channel's books name another amount than the channel has told us: ask the channel.",
+    Kind.CURRENCY: "The channel's books name another currency than the channel has told us: ask the channel.",
+    Kind.DOUBLED: "The channel's books have it more than once: see that it is paid out once.",
+    Kind.FEE: "The channel has kept another fee than was agreed.",
+    Kind.REFUND_MISSING: "We have it as given back and the channel's books do not show it: ask the channel.",
+    Kind.REFUND_AMOUNT: "The channel has given back another amount than we asked for: ask the channel.",
+}
+
+
+def words_for(difference: Difference) -> str:
+    """What is to be done about it, in a sentence."""
+    return BY_PEOPLE.get(Kind(difference.kind)) or SAFE_WORDS[Kind(difference.kind)]
+
+
+SAFE_WORDS: dict[Difference.Kind, str] = {
+    Kind.UNSETTLED: "The channel is asked, and the payment is settled by its answer, or by its statement.",
+    Kind.STRANGER: "The money is written down as unmatched, and gets a case of its own.",
+    Kind.REFUND_STATUS: "The channel is asked, and the refund ends by its answer, or by its statement.",
+    Kind.REFUND_UNKNOWN: "It is written down as made in the channel's console, and a person is told.",
+}
+
+
+def _has_receipt(entry: Entry) -> bool:
+    channel = entry.statement.channel
+    return Receipt.objects.filter(channel=channel, channel_number=entry.channel_number).exists()
+
+
+def _refund_of(difference: Difference) -> Refund:
+    refunds = Refund.objects.select_related("receipt__order", "receipt__payment")
+    refund = refunds.filter(channel=difference.channel, number=difference.number).first()
+    if refund is None:
+        raise CannotRepair("The refund is not there any more.")
+    return refund
+
+
+def _ask_about(channel: str, refund: Refund) -> RefundReport:
+    try:
+        return get_channel(channel).query_refund(refund_request_of(refund))
+    except UnknownChannel:
+        return RefundReport(outcome=Outcome.UNKNOWN, number=refund.number)
+
+
+def _report_of(entry: Entry) -> PaymentReport:
+    return PaymentReport(
+        outcome=Outcome.SUCCEEDED,
+        number=entry.number,
+        channel_number=entry.channel_number,
+        amount_minor=entry.amount,
+        currency=entry.currency,
+        paid_at=entry.at,
+        code=entry.code,
+    )
+
+
+def _refund_report_of(entry: Entry, *, number: str) -> RefundReport:
+    return RefundReport(
+        outcome=Outcome.SUCCEEDED,
+        number=number,
+        channel_number=entry.channel_number,
+        payment_number=entry.payment_number,
+        trade_number=entry.trade_number,
+        amount_minor=entry.amount,
+        code=entry.code,
+    )
+
+
+# ---- what is a person's ------------------------------------------------------------------------------------------
+
+
+@transactional
+def _give_to_people(difference: Difference, why: str) -> None:
+    """One case for each trade; what is only to be noted has one for the whole statement."""
+    is_note = difference.severity == Difference.Severity.NOTE
+    subject = f"{difference.channel}:{difference.day}:{difference.kind}" if is_note else difference.subject
+    receipt = Receipt.objects.select_related("order").filter(number=difference.number).first()
+    order = None if is_note or receipt is None else receipt.order
+    evidence: dict[str, Any] = {
+        "channel": difference.channel,
+        "day": str(difference.day),
+        "kind": difference.kind,
+        "why": why,
+    }
+    if not is_note:
+        evidence |= {"number": difference.number, "currency": difference.currency}
+        evidence |= {"theirs": difference.theirs, "ours": difference.ours}
+    open_case(Case.Kind.BOOKS, subject, order=order, evidence=evidence)
+    still_open = Difference.objects.filter(pk=difference.pk, state=Difference.State.OPEN)
+    still_open.update(state=Difference.State.CASE, note=why[:200])

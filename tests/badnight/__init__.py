@@ -1,0 +1,1 @@
+"""The bad night: what channels took, lost, doubled and falsified in a day, reconciled until only people's questions are left."""
