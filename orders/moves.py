@@ -77,6 +77,16 @@ def mark_paid(order: LockedOrder, *, source: Source, actor: str = "") -> Change:
     return change
 
 
+def mark_shipped(order: LockedOrder, *, source: Source, actor: str = "") -> Change:
+    """READY_FOR_SHIPMENT → SHIPPED: the goods have left, and stay off the shelf whatever becomes of the money."""
+    return move_order(order, OrderStatus.SHIPPED, source=source, actor=actor)
+
+
+def mark_completed(order: LockedOrder, *, source: Source, actor: str = "") -> Change:
+    """SHIPPED → COMPLETED: the goods have arrived."""
+    return move_order(order, OrderStatus.COMPLETED, source=source, actor=actor)
+
+
 def close_order(order: LockedOrder, reason: CloseReason, *, source: Source, actor: str = "") -> Change:
     """UNPAID → CLOSED; the goods go back on the shelf, once."""
     change = move_order(

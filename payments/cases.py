@@ -19,8 +19,8 @@ from orders.models import Order
 from orders.moves import lock_order
 from orders.statuses import PAID, OrderStatus
 from payments.channels.registry import can_refund
-from payments.errors import CaseIsResolved, CaseIsTaken, CaseStaysOpen
-from payments.models import Callback, Case, Payment, Receipt, Refund
+from payments.errors import CaseIsResolved, CaseIsTaken, CaseStaysOpen, MayNotDecide
+from payments.models import Callback, Case, Difference, Payment, Proposal, Receipt, Refund
 from payments.statuses import PaymentStatus, ReceiptClass, RefundStatus
 from shop.alarms import Claim, postpone
 from shop.locks import stand_in_line
@@ -28,6 +28,8 @@ from shop.models import Alarm
 from shop.transactions import transactional
 
 MAX_RESOLUTION = 300
+# Who may look after cases.
+DECIDE = "payments.decide_case"
 # Who is not answered at the end of a schedule is asked once a day from then on.
 DAILY_S = 24 * 3600
 
@@ -47,6 +49,8 @@ DEADLINES: dict[Case.Kind, timedelta] = {
     Case.Kind.FAILING: timedelta(hours=4),
     Case.Kind.PAYOUT: timedelta(hours=24),
     Case.Kind.IRREGULAR: timedelta(hours=24),
+    Case.Kind.BOOKS: timedelta(hours=72),
+    Case.Kind.PROPOSAL: timedelta(hours=24),
 }
 
 
@@ -65,6 +69,22 @@ def open_case(kind: Case.Kind, subject: str, *, order: Order | None, evidence: M
         ignore_conflicts=True,
     )
     log.warning("case opened", kind=str(kind), subject=subject, order=order.number if order else "")
+
+
+def open_irregular(subject: str, *, order: Order | None, evidence: Mapping[str, Any]) -> None:
+    """Open a case about what a channel itself calls irregular, by the `code` of `evidence`, unless people have answered that.
+
+    Channels say the same at every query. Joins the caller's transaction.
+    """
+    told = Case.objects.filter(kind=Case.Kind.IRREGULAR, subject=subject, evidence__code=evidence["code"])
+    if not told.filter(resolved_at__isnull=False).exists():
+        open_case(Case.Kind.IRREGULAR, subject, order=order, evidence=evidence)
+
+
+def list_irregular(order: Order) -> list[Payment]:
+    """The attempts that their channel has called irregular, whoever has looked at that since, and whose money never came."""
+    told = Case.objects.filter(kind=Case.Kind.IRREGULAR, subject=OuterRef("number"))
+    return list(Payment.objects.filter(Exists(told), order=order, receipts__isnull=True).order_by("pk"))
 
 
 def close_cases(kind: Case.Kind, subject: str, *, resolution: str) -> None:
@@ -90,7 +110,7 @@ def open_for_alarm(claim: Claim, error: Exception) -> None:
 def close_healed() -> int:
     """Close the cases of alarms that failed and have been handled since. Returns how many."""
     still_there = Alarm.objects.filter(
-        kind=KeyTextTransform("alarm", OuterRef("evidence")), subject=OuterRef("subject")
+        kind=KeyTextTransform("alarm", OuterRef("evidence")), subject=OuterRef("subject"), failures__gt=0
     )
     healed = Case.objects.filter(~Exists(still_there), kind=Case.Kind.FAILING, resolved_at__isnull=True)
     return healed.update(resolved_at=Now(), resolution="it went well in the end")
@@ -115,8 +135,29 @@ def take_case(pk: int, *, actor: User) -> Case:
 
 @transactional
 def _take(pk: int, actor: User) -> Case:
-    case = _lock_open(pk, actor)
+    case = _lock_own(pk, actor)
     _write(case, owner=actor)
+    return case
+
+
+def assign_case(pk: int, *, actor: User, owner: User) -> Case:
+    """Give an open case, whoever has it, to `owner`.
+
+    Locks its order, if it has one, then the case. Raises CaseIsResolved; MayNotDecide for somebody who is no active member
+    of the staff or may not decide cases.
+    """
+    if not (owner.is_staff and owner.has_perm(DECIDE)):
+        raise MayNotDecide(owner.get_username())
+    with stand_in_line(f"case:{pk}"):
+        return _assign(pk, actor, owner)
+
+
+@transactional
+def _assign(pk: int, actor: User, owner: User) -> Case:
+    case = _lock_open(pk)
+    _write(case, owner=owner)
+    names = {"to": owner.get_username(), "by": actor.get_username()}
+    log.info("case assigned", kind=case.kind, subject=case.subject, **names)
     return case
 
 
@@ -135,18 +176,36 @@ def resolve_case(pk: int, *, actor: User, resolution: str) -> Case:
 
 @transactional
 def _resolve(pk: int, actor: User, resolution: str) -> Case:
-    case = _lock_open(pk, actor)
+    case = _lock_own(pk, actor)
     is_undecided, instead = HELD_OPEN.get(Case.Kind(case.kind), (None, ""))
     if is_undecided and is_undecided(case):
         raise CaseStaysOpen(instead)
     _write(case, owner=actor, resolved_at=Now(), resolution=resolution)
+    if case.kind == Case.Kind.BOOKS:
+        _decide_differences(case)
     case.refresh_from_db(fields=["resolved_at"])
     log.info("case resolved", kind=case.kind, subject=case.subject, by=actor.get_username())
     return case
 
 
-def _lock_open(pk: int, actor: User) -> Case:
-    """The open case that nobody else has, locked. A case comes last in the order of locks."""
+def _lock_own(pk: int, actor: User) -> Case:
+    """The open case that nobody else has, locked."""
+    case = _lock_open(pk)
+    if case.owner is not None and case.owner != actor:
+        raise CaseIsTaken(case.owner.get_username())
+    return case
+
+
+def _decide_differences(case: Case) -> None:
+    """What the case was about is not asked again while the books stay as they are."""
+    found, told = Difference.objects.filter(state=Difference.State.CASE), case.evidence
+    of_statement = Q(channel=told.get("channel"), day=told.get("day"), kind=told.get("kind"))
+    which = of_statement if case.subject.endswith(f":{told.get('kind')}") else Q(subject=case.subject)
+    found.filter(which).update(state=Difference.State.DECIDED)
+
+
+def _lock_open(pk: int) -> Case:
+    """The open case, locked. A case comes last in the order of locks."""
     order_number = Case.objects.values_list("order__number", flat=True).get(pk=pk)
     if order_number:
         lock_order(order_number)
@@ -154,8 +213,6 @@ def _lock_open(pk: int, actor: User) -> Case:
     case = Case.objects.select_for_update().get(pk=pk)
     if case.resolved_at is not None:
         raise CaseIsResolved(case.resolution)
-    if case.owner is not None and case.owner != actor:
-        raise CaseIsTaken(case.owner.get_username())
     return case
 
 
@@ -171,10 +228,19 @@ def _write(case: Case, **columns: Any) -> None:
 
 def _is_kept(case: Case) -> bool:
     """Where a channel has no way back, a person has sent the money by a bank transfer, and says so."""
-    went_back = Coalesce(Sum("refunds__amount", filter=Q(refunds__status=RefundStatus.REFUNDED)), 0)
-    ours = Receipt.objects.filter(receipt_class=ReceiptClass.MISMATCH, channel_number=case.subject)
-    kept = ours.alias(went_back=went_back).filter(amount__gt=F("went_back"))
+    kept = _list_kept(case).filter(receipt_class=ReceiptClass.MISMATCH)
     return any(can_refund(channel) for channel in kept.values_list("channel", flat=True))
+
+
+def _is_to_be_paid_back(case: Case) -> bool:
+    return _list_kept(case).exists()
+
+
+def _list_kept(case: Case) -> QuerySet[Receipt]:
+    """The receipts that the case is about, of which not all went back."""
+    went_back = Coalesce(Sum("refunds__amount", filter=Q(refunds__status=RefundStatus.REFUNDED)), 0)
+    ours = Receipt.objects.filter(channel_number=case.subject)
+    return ours.alias(went_back=went_back).filter(amount__gt=F("went_back"))
 
 
 def _is_at_work(case: Case) -> bool:
@@ -186,8 +252,10 @@ def _is_at_work(case: Case) -> bool:
 
 
 def _is_unanswered(case: Case) -> bool:
+    last_look_in_vain = Exists(Alarm.objects.filter(subject=OuterRef("number"), tried_at__gte=F("last_at")))
+    asked_about = Q(status=PaymentStatus.PAYING) | Q(last_look_in_vain)
     return (
-        Payment.objects.filter(number=case.subject, status=PaymentStatus.PAYING).exists()
+        Payment.objects.filter(asked_about, number=case.subject).exists()
         or Order.objects.filter(number=case.subject, status=OrderStatus.UNPAID).exists()
     )
 
@@ -200,6 +268,10 @@ def _waits_for_approval(case: Case) -> bool:
     return Refund.objects.filter(number=case.subject, status=RefundStatus.PENDING_APPROVAL).exists()
 
 
+def _waits_for_decision(case: Case) -> bool:
+    return Proposal.objects.filter(number=case.subject, status=Proposal.Status.WAITING).exists()
+
+
 def _disagrees_with_receipts(case: Case) -> bool:
     """About an order. Whether a channel's word about a payment or a refund has been answered stands in no row of ours."""
     settled = Receipt.objects.filter(order=OuterRef("pk"), receipt_class=ReceiptClass.SETTLED)
@@ -208,7 +280,8 @@ def _disagrees_with_receipts(case: Case) -> bool:
 
 
 def _still_fails(case: Case) -> bool:
-    return Alarm.objects.filter(kind=case.evidence.get("alarm"), subject=case.subject).exists()
+    alarms = Alarm.objects.filter(kind=case.evidence.get("alarm"), subject=case.subject)
+    return alarms.filter(failures__gt=0).exists()
 
 
 # While the first is true of a case of this kind, a person must do the second instead of closing it. A kind that is not
@@ -230,7 +303,12 @@ HELD_OPEN: dict[Case.Kind, tuple[Callable[[Case], bool], str]] = {
         _is_on_its_way,
         "This refund has not ended: see to it at the channel. The case closes when the money arrived.",
     ),
+    Case.Kind.PAYOUT: (
+        _is_to_be_paid_back,
+        "This money is still here: pay it back and record what you paid back, which closes the case.",
+    ),
     Case.Kind.APPROVAL: (_waits_for_approval, "Approve or reject the refund: that closes the case."),
+    Case.Kind.PROPOSAL: (_waits_for_decision, "Approve or reject the proposal: that closes the case."),
     Case.Kind.DISAGREES: (
         _disagrees_with_receipts,
         "The order does not agree with its receipts: `audit` names what does not fit, which has to be put right.",

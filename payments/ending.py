@@ -1,4 +1,4 @@
-"""Ending an order without money: the shopper gives up, or its time is over.
+"""Ending without money: the shopper gives up an order, its time is over, or a person closes a single attempt.
 
 Close at the channel, ask, then decide; never by the clock alone. What cannot be closed stays watched, and the order's
 goods go back on the shelf all the same: money that still comes is late and goes back.
@@ -9,10 +9,10 @@ import structlog
 from orders.moves import EXPIRE_ORDER, LockedOrder, close_order, lock_order
 from orders.statuses import CloseReason, OrderStatus
 from payments.cached import renew_state
-from payments.cases import close_cases, has_open_mismatch, open_case
+from payments.cases import close_cases, has_open_mismatch, list_irregular, open_case
 from payments.channels.base import Outcome
-from payments.channels.registry import class_of
-from payments.errors import OrderIsPaid, PaymentConfirming
+from payments.channels.registry import class_of, title_of
+from payments.errors import CannotClose, OrderIsPaid, PaymentConfirming, PaymentIsDecided, PaymentNotFound
 from payments.keeping import keep_for, needs_patience
 from payments.models import Case, Payment
 from payments.moves import lock_payment, supersede_payment
@@ -41,6 +41,31 @@ def cancel_order(number: str, *, source: Source = Source.SHOPPER, actor: str = "
     with stand_in_line(f"order:{number}"):
         _end(number, CloseReason.CANCELLED, source=source, actor=actor)
         renew_state(number)
+
+
+def close_by_person(payment_number: str, *, actor: str) -> Outcome:
+    """Close one attempt that is open, also a superseded one, at its channel; its order stays as it is.
+
+    What the outcomes mean says `close_payment`. Raises PaymentNotFound, PaymentIsDecided, CannotClose. Never inside a
+    transaction.
+    """
+    order_number = _find_payment(payment_number).order.number
+    with stand_in_line(f"order:{order_number}"):
+        payment = _find_payment(payment_number)
+        if payment.status != PaymentStatus.PAYING:
+            raise PaymentIsDecided(payment_number, payment.status)
+        if not class_of(payment.channel).can_close:
+            raise CannotClose(title_of(payment.channel))
+        outcome = close_payment(payment, actor=actor)
+        renew_state(order_number)
+    return outcome
+
+
+def _find_payment(number: str) -> Payment:
+    payment = Payment.objects.select_related("order").filter(number=number).first()
+    if payment is None:
+        raise PaymentNotFound(number)
+    return payment
 
 
 def expire_by_alarm(claim: Claim) -> None:
@@ -86,7 +111,7 @@ def _end(number: str, reason: CloseReason, *, source: Source, actor: str) -> Non
                 return
         elif reason is CloseReason.EXPIRED and not _is_due(number):
             return
-        elif (outcome := _close(live, reason)) is Outcome.UNKNOWN:
+        elif (outcome := _close(live, reason)) is Outcome.UNKNOWN and not _is_lost(live, reason):
             break
         elif outcome is Outcome.OPEN and reason is CloseReason.EXPIRED and _wait_for(live):
             return
@@ -118,6 +143,16 @@ def _close(live: Payment, reason: CloseReason) -> Outcome:
     if channel.can_close:
         outcome = close_payment(live)
     return query_payment(live.number)[0] if outcome is Outcome.UNKNOWN else outcome
+
+
+def _is_lost(live: Payment, reason: CloseReason) -> bool:
+    """Whether no goods are held for it any more: its channel says that the money was taken and that we do not get it.
+
+    A person looks after that. What still comes is late; what we have asked for ourselves is not given up.
+    """
+    return (
+        reason is CloseReason.EXPIRED and live.capture_asked_at is None and live in list_irregular(live.order)
+    )
 
 
 @transactional

@@ -4,6 +4,8 @@ PaymentError
 ├── PaymentNotFound        no such payment, or not this person's (404)
 ├── OrderIsPaid            nothing left to pay or to cancel (409 order_paid)
 ├── OrderIsClosed          too late (409 order_closed)
+├── PaymentIsDecided       it is not open any more: nothing to close, or nothing to settle
+├── CannotClose            the channel lets a payment end by itself only
 ├── PaymentConfirming      an earlier attempt must be decided first (409, Retry-After)
 ├── NotOffered             channel, scene and currency do not go together (400)
 ├── ChannelUnavailable     the channel could not be reached, or refused (503)
@@ -11,11 +13,19 @@ PaymentError
 ├── RefundNotFound         no such refund, or not this person's (404)
 ├── OverRefund             more than what is left of a receipt (409 over_refund)
 ├── NotRefundable          the channel has no way back for money (409 not_refundable)
+├── ChannelRefunds         it has one: nobody pays back by hand
+├── AllGoesBack            nothing is shipped whose money is on its way back
 ├── OwnApproval            nobody approves what they asked for (403 own_approval)
 ├── RefundIsDecided        it is not waiting for approval any more (409 refund_decided)
+├── ProposalNotFound       no such proposal
+├── ProposalWaits          another about this payment must be decided first
+├── ProposalIsDecided      it has been approved or rejected already
+├── BadEvidence            it does not show what it should; the message says why
+├── NothingToMail          no receipt that anybody should be sent
 ├── CaseIsTaken            somebody else looks after it
 ├── CaseIsResolved         somebody else has decided
 ├── CaseStaysOpen          money hangs on it: not for a person to close by a word
+├── MayNotDecide           a case is given only to who may decide it
 └── IllegalPaymentMove     a bug: the table has no such move
 """
 
@@ -34,6 +44,23 @@ class OrderIsPaid(PaymentError):
 
 class OrderIsClosed(PaymentError):
     """The order is closed and takes no payment."""
+
+
+class PaymentIsDecided(PaymentError):
+    """`became` is the status of payment `number`."""
+
+    def __init__(self, number: str, status: str) -> None:
+        super().__init__(f"This payment is not open any more: it is {status}.")
+        self.number = number
+        self.became = status
+
+
+class CannotClose(PaymentError):
+    """A payment over `channel` ends by itself, or is paid."""
+
+    def __init__(self, channel: str) -> None:
+        super().__init__(f"{channel} cannot close a payment: it ends by itself when its time is over.")
+        self.channel = channel
 
 
 class PaymentConfirming(PaymentError):
@@ -94,11 +121,27 @@ class NotRefundable(PaymentError):
         self.channel = channel
 
 
+class ChannelRefunds(PaymentError):
+    """`channel` gives money back itself."""
+
+    def __init__(self, channel: str) -> None:
+        super().__init__(f"{channel} gives money back itself: ask for a refund.")
+        self.channel = channel
+
+
+class AllGoesBack(PaymentError):
+    """All that was paid for the order is on its way back, or waits for approval."""
+
+    def __init__(self, number: str) -> None:
+        super().__init__(f"All the money of order {number} is going back: see how its refund ends first.")
+        self.number = number
+
+
 class OwnApproval(PaymentError):
     """A second person has to look at it."""
 
-    def __init__(self, number: str) -> None:
-        super().__init__("A refund is approved by somebody else than who asked for it.")
+    def __init__(self, number: str, *, what: str = "A refund") -> None:
+        super().__init__(f"{what} is approved by somebody else than who asked for it.")
         self.number = number
 
 
@@ -109,6 +152,39 @@ class RefundIsDecided(PaymentError):
         super().__init__(f"This refund is not waiting for approval any more: it is {status}.")
         self.number = number
         self.became = status
+
+
+class ProposalNotFound(PaymentError):
+    """There is no proposal of this number."""
+
+
+class ProposalWaits(PaymentError):
+    """`number` is the proposal that waits for a decision about the same payment."""
+
+    def __init__(self, number: str) -> None:
+        super().__init__(f"Proposal {number} about this payment waits for a decision.")
+        self.number = number
+
+
+class ProposalIsDecided(PaymentError):
+    """It has been approved or rejected already; `became` is its status."""
+
+    def __init__(self, number: str, status: str) -> None:
+        super().__init__(f"This proposal is not waiting any more: it is {status}.")
+        self.number = number
+        self.became = status
+
+
+class BadEvidence(PaymentError):
+    """A payment cannot be settled by this; the message says what is wrong with it."""
+
+
+class NothingToMail(PaymentError):
+    """The order `number` is not paid, or its money went back."""
+
+    def __init__(self, number: str) -> None:
+        super().__init__(f"Order {number} has no receipt to be sent: it is not paid, or its money went back.")
+        self.number = number
 
 
 class CaseIsTaken(PaymentError):
@@ -129,6 +205,18 @@ class CaseIsResolved(PaymentError):
 
 class CaseStaysOpen(PaymentError):
     """What money hangs on is closed by what happens to the money; the message says what has to be done instead."""
+
+
+class MayNotDecide(PaymentError):
+    """`name` is not an active member of the staff who may decide cases."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} may not decide cases, and can be given none.")
+        self.name = name
+
+
+class CannotRepair(PaymentError):
+    """No machine can put this difference right now; the message says why, or who has to."""
 
 
 class IllegalPaymentMove(PaymentError):

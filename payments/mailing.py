@@ -1,6 +1,7 @@
 """The receipt by mail, after an order was paid. Its own alarm, so that a mail server's bad day holds up nothing else.
 
-A crash between sending and writing it down sends the mail twice, under the same Message-ID.
+A crash between sending and writing it down sends the mail twice, under the same Message-ID. Whoever asks for it once more
+gets a mail of its own, with its own.
 """
 
 from smtplib import SMTPRecipientsRefused
@@ -9,17 +10,21 @@ from zoneinfo import ZoneInfo
 
 import structlog
 from django.conf import settings
+from django.db.models import F
 from django.db.models.functions import Now
 from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 
 from orders.access import token_of
+from orders.moves import lock_order
 from orders.statuses import OrderStatus
 from payments.cases import open_case
 from payments.channels.registry import title_of
+from payments.errors import NothingToMail
 from payments.models import Case, Receipt
 from payments.statuses import ReceiptClass
 from shop.alarms import Claim, remove_alarms, send_message, set_alarm
+from shop.locks import stand_in_line
 from shop.mail import send_mail
 from shop.transactions import transactional
 
@@ -39,6 +44,22 @@ def promise_mail(order_number: str) -> None:
     send_message(MAIL_RECEIPT, order_number)
 
 
+def resend_receipt(order_number: str) -> None:
+    """Have the receipt mailed once more; one that has not gone yet goes once. Raises OrderNotFound, NothingToMail."""
+    with stand_in_line(f"order:{order_number}"):
+        _resend(order_number)
+
+
+@transactional
+def _resend(order_number: str) -> None:
+    order = lock_order(order_number)
+    settled = Receipt.objects.filter(order=order, receipt_class=ReceiptClass.SETTLED)
+    if order.status == OrderStatus.REFUNDED or not settled.exists():
+        raise NothingToMail(order_number)
+    settled.filter(mailed_at__isnull=False).update(mailed_at=None, resends=F("resends") + 1)
+    promise_mail(order_number)
+
+
 def mail_by_alarm(claim: Claim) -> None:
     """Send the mail of the claim's order, unless it has gone."""
     receipt = _unmailed(claim.subject)
@@ -49,7 +70,7 @@ def mail_by_alarm(claim: Claim) -> None:
             if not _is_final(error):
                 raise
             _give_up(receipt)
-    _mark_mailed(claim.subject)
+    _mark_mailed(claim.subject, receipt)
 
 
 def _is_final(error: SMTPRecipientsRefused) -> bool:
@@ -88,14 +109,18 @@ def _mail(receipt: Receipt) -> None:
         },
     )
     subject = _("Your payment for order %(number)s") % {"number": order.number}
-    message_id = f"receipt-{order.number}@{urlsplit(settings.PUBLIC_URL).hostname}"
+    again = f"-{receipt.resends}" if receipt.resends else ""
+    message_id = f"receipt-{order.number}{again}@{urlsplit(settings.PUBLIC_URL).hostname}"
     send_mail(to=order.email, subject=subject, text=text, message_id=message_id)
     log.info("receipt mailed", order=order.number, payment=receipt.number)
 
 
 @transactional
-def _mark_mailed(order_number: str) -> None:
-    Receipt.objects.filter(
-        order__number=order_number, receipt_class=ReceiptClass.SETTLED, mailed_at__isnull=True
-    ).update(mailed_at=Now())
-    remove_alarms([MAIL_RECEIPT], order_number)
+def _mark_mailed(order_number: str, receipt: Receipt | None) -> None:
+    """It has gone, and unless somebody has asked for it once more meanwhile, nothing is left to do."""
+    lock_order(order_number)
+    if receipt is not None:
+        same = Receipt.objects.filter(pk=receipt.pk, resends=receipt.resends, mailed_at__isnull=True)
+        same.update(mailed_at=Now())
+    if _unmailed(order_number) is None:
+        remove_alarms([MAIL_RECEIPT], order_number)

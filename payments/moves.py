@@ -1,12 +1,12 @@
-"""The only writer of the status of a payment and of a refund.
+"""The only writer of the status of a payment, of a refund and of a proposal.
 
 Every move goes through the tables in `statuses`; what it entails (event, alarm, message) is written in the same
-transaction. Lock order everywhere: order, payment, refund, then products by ascending id; a callback's row is written
-last.
+transaction. Lock order everywhere: order, payment, refund or proposal, then products by ascending id; a callback's row
+is written last.
 """
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -15,8 +15,14 @@ from django.db.models.functions import Coalesce, Now
 
 from orders.models import Order
 from orders.moves import LockedOrder, lock_order, touch_order
-from payments.errors import IllegalPaymentMove, OverRefund, PaymentNotFound, RefundNotFound
-from payments.models import Payment, Receipt, Refund
+from payments.errors import (
+    IllegalPaymentMove,
+    OverRefund,
+    PaymentNotFound,
+    ProposalIsDecided,
+    RefundNotFound,
+)
+from payments.models import Payment, Proposal, Receipt, Refund
 from payments.statuses import (
     PAYMENT_MOVES,
     REFUND_MOVES,
@@ -26,6 +32,7 @@ from payments.statuses import (
     RefundStatus,
 )
 from shop.alarms import remove_alarms, send_message, set_alarm
+from shop.clock import WITH_NOW
 from shop.events import Change, record
 from shop.models import Source
 from shop.numbers import new_refund_number
@@ -88,12 +95,14 @@ def move_payment(
     actor: str = "",
     note: Mapping[str, Any] | None = None,
     is_over: bool = False,
+    look_until: datetime | None = None,
     **columns: Any,
 ) -> Change:
     """Move the locked payment through the table, together with `columns`. Returns the event for the caller to record.
 
     What ends before `dead_at` may have been paid in that very moment, and no message of it may come: it is asked about until
-    then, unless it `is_over` and verified as unpaid. Raises IllegalPaymentMove when the table has no such move.
+    then, or `look_until`, unless it `is_over` and verified as unpaid. Raises IllegalPaymentMove when the table has no such
+    move.
     """
     if to not in PAYMENT_MOVES[PaymentStatus(payment.status)]:
         raise IllegalPaymentMove(payment.number, payment.status, to)
@@ -103,7 +112,8 @@ def move_payment(
     # A create that was refused for good has shown nobody anything to pay by.
     was_payable = to == PaymentStatus.CLOSED or payment.action is not None
     if to != PaymentStatus.PAID and was_payable and not is_over:
-        set_alarm(RECHECK_PAYMENT, payment.number, in_s=RECHECK_S, last_at=payment.dead_at)
+        last_at = look_until or payment.dead_at
+        set_alarm(RECHECK_PAYMENT, payment.number, in_s=RECHECK_S, last_at=last_at)
     return change
 
 
@@ -267,6 +277,7 @@ def record_foreign_refund(
         reason="made in the channel's console",
         status=RefundStatus.REFUNDED,
         channel_number=channel_number,
+        ended_at=Now(),
     )
     path = ("", RefundStatus.PENDING_APPROVAL, RefundStatus.REFUNDING, RefundStatus.REFUNDED)
     record([_change(refund, before, after, source=source) for before, after in pairwise(path)])
@@ -282,7 +293,7 @@ def lock_refund(number: str, *, channel: str = "") -> tuple[LockedOrder | None, 
     if found is None:
         raise RefundNotFound(number)
     order, receipt = lock_receipt(found.receipt_id)
-    refund = Refund.objects.select_for_update().get(pk=found.pk)
+    refund = Refund.objects.select_for_update().annotate(**WITH_NOW).get(pk=found.pk)
     refund.receipt = receipt
     return order, refund
 
@@ -303,14 +314,34 @@ def move_refund(
 ) -> Change:
     """Move the locked refund through the table, together with `columns`. Returns the event for the caller to record.
 
-    Raises IllegalPaymentMove when the table has no such move.
+    One that ends must have been read with the database's clock. Raises IllegalPaymentMove when the table has no such move.
     """
     if to not in REFUND_MOVES[RefundStatus(refund.status)]:
         raise IllegalPaymentMove(refund.number, refund.status, to)
     change = _change(refund, refund.status, to, source=source, actor=actor, note=note)
+    if not REFUND_MOVES[to]:
+        columns["ended_at"] = refund.now
     _write(refund, status=to, **columns)
     remove_alarms([SEND_REFUND], refund.number)
     return change
+
+
+# ---- proposals ---------------------------------------------------------------------------------------------------
+
+
+def lock_proposal(pk: int) -> Proposal:
+    """Lock a proposal that waits for a decision; its payment must be locked. Raises ProposalIsDecided."""
+    proposal = Proposal.objects.select_for_update().get(pk=pk)
+    if proposal.status != Proposal.Status.WAITING:
+        raise ProposalIsDecided(proposal.number, proposal.status)
+    return proposal
+
+
+def end_proposal(
+    proposal: Proposal, to: Proposal.Status, *, now: datetime, actor: str, result: str = ""
+) -> None:
+    """`actor` has decided the locked proposal. `result`: what settling by it came to."""
+    update(proposal, status=to, decided_by=actor, decided_at=now, result=result)
 
 
 # ---- the rows behind ---------------------------------------------------------------------------------------------

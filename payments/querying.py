@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from orders.models import Order
 from orders.statuses import OrderStatus
 from payments.attempts import attempt_of
+from payments.calls import heard
 from payments.capturing import capture_payment
 from payments.cases import DAILY_S, open_case
 from payments.channels.base import Outcome, PaymentReport
@@ -47,7 +48,7 @@ def query_payment(number: str, *, source: Source = Source.QUERY) -> tuple[Outcom
     word decides nothing: UNKNOWN. Raises PaymentNotFound.
     """
     payment = _read(number)
-    report = _ask(payment)
+    report = _ask(payment, source=source)
     settled = settle_payment(report, channel=payment.channel, source=source)
     outcome = report.outcome
     if settled is Settled.CAPTURE:
@@ -55,7 +56,8 @@ def query_payment(number: str, *, source: Source = Source.QUERY) -> tuple[Outcom
     elif outcome in UNPAID_YET:
         is_dead = payment.now > payment.dead_at  # as it was when the channel was asked
         if is_dead and not _may_be_taken(payment, outcome):
-            settled = expire_payment(payment, source=source)
+            is_open = outcome is Outcome.OPEN and not class_of(payment.channel).can_close
+            settled = expire_payment(payment, source=source, is_open=is_open)
         elif payment.capture_asked_at is not None:
             outcome = Outcome.UNKNOWN
     log.info(
@@ -140,7 +142,10 @@ def query_by_alarm(claim: Claim) -> None:
 
 
 def recheck_by_alarm(claim: Claim) -> None:
-    """One look at an attempt that ended before its time: its channel may have taken the money in that very moment."""
+    """One look at an attempt that ended before its time: its channel may have taken the money in that very moment.
+
+    The last look that stays without an answer opens a case, then it looks once a day.
+    """
     payment = _read(claim.subject)
     if payment.status == PaymentStatus.PAID:
         remove_alarms([RECHECK_PAYMENT], claim.subject)
@@ -149,9 +154,18 @@ def recheck_by_alarm(claim: Claim) -> None:
     if not claim.is_last:
         return
     if outcome is Outcome.UNKNOWN:
-        postpone(RECHECK_PAYMENT, claim.subject, by_s=DAILY_S)
+        _recheck_daily(payment, claim)
     else:
         finish(claim)
+
+
+@transactional
+def _recheck_daily(payment: Payment, claim: Claim) -> None:
+    order, locked = lock_payment(payment.number, channel=payment.channel)
+    if locked.status == PaymentStatus.PAID:
+        return
+    _ask_people(order, locked, claim)
+    postpone(RECHECK_PAYMENT, locked.number, by_s=DAILY_S)
 
 
 @transactional
@@ -161,20 +175,24 @@ def _go_on_daily(payment: Payment, outcome: Outcome, claim: Claim) -> None:
     if locked.status != PaymentStatus.PAYING:
         return
     if outcome is Outcome.UNKNOWN:
-        evidence = {"channel": locked.channel, "attempts": claim.attempt}
-        open_case(Case.Kind.UNANSWERED, locked.number, order=order, evidence=evidence)
+        _ask_people(order, locked, claim)
     postpone(QUERY_PAYMENT, locked.number, by_s=DAILY_S)
 
 
-def close_payment(payment: Payment) -> Outcome:
-    """Ask the channel to take no money for this payment any more and settle by its answer.
+def _ask_people(order: Order, payment: Payment, claim: Claim) -> None:
+    evidence = {"channel": payment.channel, "attempts": claim.attempt}
+    open_case(Case.Kind.UNANSWERED, payment.number, order=order, evidence=evidence)
+
+
+def close_payment(payment: Payment, *, actor: str = "") -> Outcome:
+    """Ask the channel to take no money for this payment any more and settle by its answer. `actor`: the person who wants it.
 
     CLOSED: done. SUCCEEDED: it was paid and is settled. NOT_FOUND: the channel cannot close what it does not know
     (yet). OPEN: it can be paid still. UNKNOWN: no believable answer, or its money is being taken just now; the payment is
     marked and asked about soon.
     """
-    report = _ask(payment, to_close=True)
-    settled = settle_payment(report, channel=payment.channel, source=Source.RESPONSE)
+    report = _ask(payment, source=Source.RESPONSE, to_close=True)
+    settled = settle_payment(report, channel=payment.channel, source=Source.RESPONSE, actor=actor)
     is_reviewed = class_of(payment.channel).needs_capture and report.outcome is Outcome.OPEN
     is_being_taken = is_reviewed or settled is Settled.UNDECIDED
     if report.outcome is Outcome.UNKNOWN or is_being_taken:
@@ -184,14 +202,16 @@ def close_payment(payment: Payment) -> Outcome:
     return report.outcome
 
 
-def _ask(payment: Payment, *, to_close: bool = False) -> PaymentReport:
+def _ask(payment: Payment, *, source: Source, to_close: bool = False) -> PaymentReport:
     """The channel's word. Of one that was taken out of the configuration nothing is known, and people are told by `doctor`."""
     try:
         channel = get_channel(payment.channel)
     except UnknownChannel:
         return PaymentReport(outcome=Outcome.UNKNOWN, number=payment.number, code="not_configured")
     attempt = attempt_of(payment)
-    return channel.close(attempt) if to_close else channel.query(attempt)
+    ask, operation = (channel.close, "close") if to_close else (channel.query, "query")
+    with heard(operation, payment, source=source) as hearing:
+        return hearing.take(ask(attempt))
 
 
 def _read(number: str) -> Payment:

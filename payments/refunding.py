@@ -14,11 +14,14 @@ from django.conf import settings
 from django.db.models import Sum
 from django.db.models.functions import Now
 
+from orders.moves import LockedOrder
 from payments.attempts import refund_request_of
+from payments.calls import heard
 from payments.cases import close_cases, open_case
 from payments.channels.base import Impossible, Outcome, RefundReport, Refused, Unreachable
-from payments.channels.registry import can_refund, get_channel
+from payments.channels.registry import can_refund, get_channel, title_of
 from payments.errors import (
+    ChannelRefunds,
     NotRefundable,
     OverRefund,
     OwnApproval,
@@ -34,9 +37,10 @@ from payments.moves import (
     lock_refund,
     move_refund,
     open_refund,
+    refundable_minor,
     start_refund,
 )
-from payments.returning import settle_refund
+from payments.returning import settle_payback, settle_refund
 from payments.settling import give_back
 from payments.statuses import RESERVING, ReceiptClass, RefundStatus, Settled
 from shop.alarms import Claim, is_latest, remove_alarms
@@ -103,8 +107,47 @@ def _ask_refund(
         needs_approval=amount + _unapproved_minor(locked) > settings.REFUND_APPROVAL_ABOVE,
     )
     if refund.status == RefundStatus.PENDING_APPROVAL:
-        open_case(Case.Kind.APPROVAL, refund.number, order=order, evidence={"amount": amount, "by": actor})
+        _ask_approval(refund, order)
     return refund
+
+
+def ask_payback(channel_number: str, *, reason: str, actor: str) -> Refund:
+    """Write down that all that is left of a trade was paid back by hand, because its channel cannot return it.
+
+    It counts once a second person has approved it. Raises PaymentNotFound, ChannelRefunds; OverRefund when nothing is
+    left. Never inside a transaction.
+    """
+    receipt = find_receipt(channel_number=channel_number)
+    if receipt is None:
+        raise PaymentNotFound(channel_number)
+    if can_refund(receipt.channel):
+        raise ChannelRefunds(title_of(receipt.channel))
+    with stand_in_line(_line_of(receipt)):
+        return _ask_payback(receipt, reason=reason, actor=actor)
+
+
+@transactional
+def _ask_payback(receipt: Receipt, *, reason: str, actor: str) -> Refund:
+    order, locked = lock_receipt(receipt.pk)
+    left = refundable_minor(locked)
+    if left == 0:
+        raise OverRefund(receipt.channel_number, left_minor=0)
+    refund = open_refund(
+        locked,
+        kind=Refund.Kind.BY_HAND,
+        amount=left,
+        reason=reason,
+        source=Source.STAFF,
+        actor=actor,
+        needs_approval=True,
+    )
+    _ask_approval(refund, order)
+    return refund
+
+
+def _ask_approval(refund: Refund, order: LockedOrder | None) -> None:
+    evidence = {"amount": refund.amount, "by": refund.asked_by}
+    open_case(Case.Kind.APPROVAL, refund.number, order=order, evidence=evidence)
 
 
 def _unapproved_minor(receipt: Receipt) -> int:
@@ -125,7 +168,10 @@ def _find_receipt(number: str) -> Receipt | None:
 
 
 def approve_refund(number: str, *, actor: str) -> Refund:
-    """Let a refund that waits be sent. Raises RefundNotFound, RefundIsDecided, OwnApproval. Never inside a transaction."""
+    """Let a refund that waits be sent; one that was paid back by hand has ended with that.
+
+    Raises RefundNotFound, RefundIsDecided, OwnApproval. Never inside a transaction.
+    """
     with stand_in_line(_line_of_refund(number)):
         return _approve(number, actor=actor)
 
@@ -145,17 +191,20 @@ def _line_of_refund(number: str) -> str:
 
 @transactional
 def _approve(number: str, *, actor: str) -> Refund:
-    refund = _lock_waiting(number)
+    order, refund = _lock_waiting(number)
     if actor == refund.asked_by:
         raise OwnApproval(number)
-    record([start_refund(refund, source=Source.STAFF, actor=actor)])
+    if refund.kind == Refund.Kind.BY_HAND:
+        settle_payback(order, refund, actor=actor)
+    else:
+        record([start_refund(refund, source=Source.STAFF, actor=actor)])
     close_cases(Case.Kind.APPROVAL, number, resolution=f"approved by {actor}")
     return refund
 
 
 @transactional
 def _reject(number: str, *, actor: str, reason: str) -> Refund:
-    refund = _lock_waiting(number)
+    _, refund = _lock_waiting(number)
     note = {"rejected": reason}
     record([move_refund(refund, RefundStatus.REJECTED, source=Source.STAFF, actor=actor, note=note)])
     close_cases(Case.Kind.APPROVAL, number, resolution=f"rejected by {actor}: {reason}")
@@ -164,11 +213,11 @@ def _reject(number: str, *, actor: str, reason: str) -> Refund:
     return refund
 
 
-def _lock_waiting(number: str) -> Refund:
-    _, refund = lock_refund(number)
+def _lock_waiting(number: str) -> tuple[LockedOrder | None, Refund]:
+    order, refund = lock_refund(number)
     if refund.status != RefundStatus.PENDING_APPROVAL:
         raise RefundIsDecided(number, refund.status)
-    return refund
+    return order, refund
 
 
 # ---- sending -----------------------------------------------------------------------------------------------------
@@ -222,7 +271,9 @@ def _settle(report: RefundReport, refund: Refund, claim: Claim | None) -> Settle
 
 
 def _ask(refund: Refund) -> RefundReport:
-    return get_channel(refund.channel).query_refund(refund_request_of(refund))
+    channel = get_channel(refund.channel)
+    with heard("query_refund", refund, source=Source.RESPONSE) as hearing:
+        return hearing.take(channel.query_refund(refund_request_of(refund)))
 
 
 def _send(refund: Refund, *, was_sent: bool) -> RefundReport:
@@ -233,7 +284,8 @@ def _send(refund: Refund, *, was_sent: bool) -> RefundReport:
     channel = get_channel(refund.channel)
     outcome = Outcome.UNKNOWN
     try:
-        return channel.refund(refund_request_of(refund))
+        with heard("refund", refund, source=Source.RESPONSE) as hearing:
+            return hearing.take(channel.refund(refund_request_of(refund)))
     except Unreachable as error:
         code = error.code
     except Refused as error:

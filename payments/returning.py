@@ -7,7 +7,7 @@ all. Nothing here calls a channel.
 from typing import Any
 
 from orders.moves import LockedOrder, mark_refunded, touch_order
-from payments.cases import close_cases, open_case
+from payments.cases import close_cases, open_case, open_irregular
 from payments.channels.base import Outcome, RefundReport
 from payments.errors import OverRefund, RefundNotFound
 from payments.models import Case, Payment, Receipt, Refund
@@ -23,6 +23,7 @@ from payments.moves import (
     refundable_minor,
 )
 from payments.statuses import REFUND_ENDS, PaymentStatus, ReceiptClass, RefundStatus, Settled
+from shop.clock import WITH_NOW
 from shop.events import Change, record
 from shop.models import Source
 from shop.transactions import transactional
@@ -38,7 +39,7 @@ def settle_refund(report: RefundReport, *, channel: str, source: Source) -> Sett
         return Settled.REVIEW
     if refund.status != RefundStatus.REFUNDING:
         return Settled.REPEATED
-    if report.needs_person:
+    if report.needs_person and report.outcome is not Outcome.SUCCEEDED:
         open_case(Case.Kind.REFUND, refund.number, order=order, evidence={"code": report.code})
         return Settled.REVIEW
     end = REFUND_ENDS.get(report.outcome)
@@ -52,6 +53,8 @@ def settle_refund(report: RefundReport, *, channel: str, source: Source) -> Sett
         open_case(Case.Kind.REFUND, refund.number, order=order, evidence={"code": report.code})
     else:
         close_cases(Case.Kind.REFUND, refund.number, resolution="the money arrived")
+    if report.needs_person:  # it went back, with a flaw
+        open_irregular(refund.number, order=order, evidence={"code": report.code})
     record(changes + _recompute(order, refund.receipt, source=source))
     return Settled.MOVED
 
@@ -94,10 +97,24 @@ def settle_foreign_refund(report: RefundReport, *, channel: str, source: Source)
     return Settled.REVIEW
 
 
+def settle_payback(order: LockedOrder | None, refund: Refund, *, actor: str) -> None:
+    """What was paid back by hand, and waits, is REFUNDED as soon as `actor` approves it: no channel has to be told.
+
+    The refund must be locked with `lock_refund`, which gives its order.
+    """
+    by: dict[str, Any] = {"source": Source.STAFF, "actor": actor}
+    changes = [
+        move_refund(refund, RefundStatus.REFUNDING, approved_by=actor, **by),
+        move_refund(refund, RefundStatus.REFUNDED, **by),
+    ]
+    record(changes + _recompute(order, refund.receipt, **by))
+
+
 def make_room(receipt: Receipt, amount: int, *, source: Source, why: str) -> list[Change]:
     """What only waits for approval gives way, where that is enough to have `amount` free; else nothing changes."""
-    waiting = receipt.refunds.filter(status=RefundStatus.PENDING_APPROVAL).order_by("-pk")
-    pending = list(waiting.select_for_update())
+    # What was paid back by hand has left us, whether or not a second person has looked at it yet.
+    waiting = receipt.refunds.filter(status=RefundStatus.PENDING_APPROVAL).exclude(kind=Refund.Kind.BY_HAND)
+    pending = list(waiting.order_by("-pk").select_for_update().annotate(**WITH_NOW))
     free = refundable_minor(receipt)
     if free + sum(refund.amount for refund in pending) < amount:
         return []
@@ -110,31 +127,34 @@ def make_room(receipt: Receipt, amount: int, *, source: Source, why: str) -> lis
     return changes
 
 
-def _recompute(order: LockedOrder | None, receipt: Receipt, *, source: Source) -> list[Change]:
+def _recompute(
+    order: LockedOrder | None, receipt: Receipt, *, source: Source, actor: str = ""
+) -> list[Change]:
     """What the end of a refund means for its receipt's order and for what people were asked about the receipt."""
     changes: list[Change] = []
     if kept_minor(receipt) == 0:
         _answer_refund_cases(receipt)
         if order is not None and receipt.receipt_class == ReceiptClass.SETTLED:
-            changes.append(mark_refunded(order, source=source))
+            changes.append(mark_refunded(order, source=source, actor=actor))
         elif receipt.receipt_class == ReceiptClass.MISMATCH:
-            changes += _end_attempt(receipt, source=source)
+            changes += _end_attempt(receipt, source=source, actor=actor)
     if order is not None:
         touch_order(order)
     return changes
 
 
-def _end_attempt(receipt: Receipt, *, source: Source) -> list[Change]:
+def _end_attempt(receipt: Receipt, *, source: Source, actor: str) -> list[Change]:
     """Money of a wrong amount went back: the attempt that took it has nothing to wait for any more."""
     payment = Payment.objects.select_for_update().filter(receipts=receipt).first()
     if payment is None or payment.status != PaymentStatus.PAYING:
         return []
-    return [move_payment(payment, PaymentStatus.CLOSED, source=source, note={"mismatch": "went back"})]
+    note = {"mismatch": "went back"}
+    return [move_payment(payment, PaymentStatus.CLOSED, source=source, actor=actor, note=note)]
 
 
 def _answer_refund_cases(receipt: Receipt) -> None:
     """All of it went back: nobody has to decide about it any more."""
-    for kind in (Case.Kind.MISMATCH, Case.Kind.UNMATCHED):
+    for kind in (Case.Kind.MISMATCH, Case.Kind.UNMATCHED, Case.Kind.PAYOUT):
         close_cases(kind, receipt.channel_number, resolution="it went back in full")
     for number in receipt.refunds.values_list("number", flat=True):
         close_cases(Case.Kind.REFUND, number, resolution="the money went back in full")

@@ -12,7 +12,7 @@ import structlog
 from orders.models import Order
 from orders.moves import LockedOrder, lock_order, mark_paid, reopen_order, touch_order
 from orders.statuses import PAID, CloseReason, OrderStatus
-from payments.cases import close_cases, has_open_mismatch, open_case
+from payments.cases import close_cases, has_open_mismatch, open_case, open_irregular
 from payments.channels.base import Outcome, PaymentReport
 from payments.channels.registry import can_refund
 from payments.keeping import stop_keeping
@@ -44,6 +44,8 @@ SAME_TRADE = Joined(
 FOLLOW_UP_S = 5
 # Money that comes this long after an order expired may still have what it paid for, if the goods are there.
 REOPEN_WITHIN = timedelta(hours=24)
+# A bank may be at work on what its channel still calls open at the end; by then the statements of its days are out.
+OPEN_FOR = timedelta(days=3)
 
 
 @transactional
@@ -56,13 +58,14 @@ def settle_payment(report: PaymentReport, *, channel: str, source: Source, actor
     order, payment = lock_payment(report.number, channel=channel)
     deed = PAYMENT_DEEDS[PaymentStatus(payment.status), report.outcome]
     if report.needs_person and deed is not Deed.REPEAT:
-        open_case(Case.Kind.IRREGULAR, payment.number, order=order, evidence=_evidence(report, source))
+        open_irregular(payment.number, order=order, evidence=_evidence(report, source))
     if deed is Deed.CAPTURE:
         return _begin_capture(order, payment)
     if deed in (Deed.PAY, Deed.REPEAT):
         return _take_money(order, payment, report, source=source, actor=actor)
     if deed is Deed.KEEP:
         _end_doubt(order, payment, report)
+        _answer_late(payment, report)
         return Settled.STALE
     # The answer to a close is our own promise not to take the money; what a query says the channel means itself.
     if deed is Deed.CLOSE and payment.capture_asked_at is not None and source is Source.RESPONSE:
@@ -86,10 +89,10 @@ def _begin_capture(order: LockedOrder, payment: Payment) -> Settled:
 
 
 @transactional
-def expire_payment(asked: Payment, *, source: Source) -> Settled:
+def expire_payment(asked: Payment, *, source: Source, is_open: bool = False) -> Settled:
     """End an attempt that its channel, asked after `dead_at` about it as it was read then, does not know as paid.
 
-    Opens no case.
+    `is_open`: the channel has not ended it either, and cannot be made to; it is asked for some days more. Opens no case.
     """
     order, payment = lock_payment(asked.number, channel=asked.channel)
     if payment.status != PaymentStatus.PAYING or order.now <= payment.dead_at:
@@ -97,8 +100,11 @@ def expire_payment(asked: Payment, *, source: Source) -> Settled:
     if payment.captures != asked.captures:
         return Settled.STALE  # the shopper has agreed meanwhile, and the money is being taken
     _answer_cases(order, payment)
-    note = {"expired": True}
-    record([move_payment(payment, PaymentStatus.CLOSED, source=source, note=note, is_over=True)])
+    until, note = order.now + OPEN_FOR, {"expired": True}
+    ended = move_payment(
+        payment, PaymentStatus.CLOSED, source=source, note=note, is_over=not is_open, look_until=until
+    )
+    record([ended])
     touch_order(order)
     return Settled.MOVED
 
@@ -259,6 +265,13 @@ def _end_doubt(order: LockedOrder, payment: Payment, report: PaymentReport) -> N
     if payment.is_unsure and report.outcome in (Outcome.OPEN, Outcome.NOT_FOUND):
         end_doubt(payment)
         touch_order(order)
+
+
+def _answer_late(payment: Payment, report: PaymentReport) -> None:
+    """A channel that was asked in vain about an attempt that had ended has answered."""
+    has_ended = payment.status in (PaymentStatus.CLOSED, PaymentStatus.FAILED)
+    if has_ended and report.outcome is not Outcome.UNKNOWN:
+        close_cases(Case.Kind.UNANSWERED, payment.number, resolution="the channel has answered")
 
 
 def _end(

@@ -17,6 +17,9 @@ with balance as (
     select 'approval', number, null, 'waits for a second person'
       from payments_refund where status = 'PENDING_APPROVAL'
     union all
+    select 'proposal', number, null, 'waits for a second person'
+      from payments_proposal where status = 'WAITING'
+    union all
     select 'console_refund', number, null, 'was made in the console of the channel'
       from payments_refund where kind = 'CONSOLE'
     union all  -- asked for the last time without an end: from then on its alarm comes once a day
@@ -28,6 +31,13 @@ with balance as (
        and not exists (select from payments_receipt receipt where receipt.payment_id = payment.id)
        and not exists (select from payments_case asked where asked.kind = 'failing' and asked.subject = payment.number
                           and asked.evidence ->> 'alarm' = 'query_payment' and asked.resolved_at is null)
+    union all  -- it had ended before, and the last look at it had no answer
+    select 'unanswered', alarm.subject, alarm.tried_at, 'may have been paid when it ended, and nobody could say'
+      from shop_alarm alarm
+     where alarm.kind = 'recheck_payment' and alarm.tried_at >= alarm.last_at
+       and alarm.due_at > alarm.tried_at + %(day)s / 2
+       and not exists (select from payments_case asked where asked.kind = 'failing' and asked.subject = alarm.subject
+                          and asked.evidence ->> 'alarm' = 'recheck_payment' and asked.resolved_at is null)
 ), open_case as (
     select kind, subject, evidence, count(*) over (partition by kind, subject) as times
       from payments_case where resolved_at is null
@@ -45,15 +55,17 @@ with balance as (
      where refund.status = 'REFUNDING' or refund.status = 'FAILED' and balance.gone < balance.amount
     union all select 'approval', number from payments_refund where status = 'PENDING_APPROVAL'
     union all select 'console_refund', number from payments_refund where kind = 'CONSOLE'
-    union all select 'payout', channel_number from balance where receipt_class in ('surplus', 'late')
+    union all select 'payout', channel_number from balance where receipt_class in ('surplus', 'late') and gone < amount
+    union all select 'proposal', number from payments_proposal where status = 'WAITING'
     union all select 'unanswered', number from payments_payment where status = 'PAYING'
+    union all select 'unanswered', subject from shop_alarm where kind = 'recheck_payment' and tried_at >= last_at
     union all select 'unanswered', number from orders_order where status = 'UNPAID'
     union all
     select 'failing', open_case.subject from open_case
       join shop_alarm alarm on alarm.kind = open_case.evidence ->> 'alarm' and alarm.subject = open_case.subject
      where open_case.kind = 'failing'
     -- What these ask stands in no other row: only a person can say that it is answered.
-    union all select kind, subject from open_case where kind in ('disagrees', 'no_alarm', 'mail', 'irregular')
+    union all select kind, subject from open_case where kind in ('disagrees', 'no_alarm', 'mail', 'irregular', 'books')
 )
 select undecided.subject, concat(what, ', but no case about it is open')
   from undecided

@@ -1,4 +1,4 @@
--- For each channel, day (UTC) and currency: paid less refunded at the channel is received less refunded here
+-- For each channel, day (UTC) and currency: paid less refunded at the channel is received less refunded there by us
 with theirs as (
     select channel, paid_at, currency, amount from told_trade
     union all
@@ -18,7 +18,7 @@ with theirs as (
     union all
     select received.channel, received.paid_at, received.currency, -refund.amount
       from payments_refund refund join received on received.id = refund.receipt_id
-     where refund.status = 'REFUNDED'
+     where refund.status = 'REFUNDED' and refund.kind <> 'BY_HAND'
        and not exists (select from open_refund where open_refund.number = refund.number)
 ), total (channel, day, currency, theirs, ours) as (
     select channel, (paid_at at time zone 'UTC')::date, currency, sum(theirs), sum(ours)

@@ -677,6 +677,12 @@ def nobody_decides_about_a_payment_without_an_answer(world: World) -> str:
     return ask_for_the_last_time(world.paying)
 
 
+@plant("I15", "may have been paid when it ended, and nobody could say, but no case about it is open")
+def nobody_decides_about_a_closed_payment_without_an_answer(world: World) -> str:
+    Alarm.objects.filter(subject=world.ended.number).update(last_at=Now() - timedelta(hours=2))
+    return ask_for_the_last_time(world.ended)
+
+
 @plant("I15", "has 2 open cases mismatch")
 def mismatch_is_two_cases(world: World) -> str:
     copy(Case.objects.get(kind=Case.Kind.MISMATCH))

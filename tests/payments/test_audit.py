@@ -123,6 +123,9 @@ ALSO_RIGHT: dict[str, Callable[[World], object]] = {
         make_key("orders:b", world.unpaid.number, key="same")
         and make_key("orders:a", order_of(world.late).number, key="same")
     ),
+    "a refund was asked for in the back office": lambda world: make_key(
+        "deeds:refund", world.rejected.number
+    ),
     "a payment has begun and its lease runs": lambda world: change(
         world.begun_key, subject=world.paying.number
     ),

@@ -6,13 +6,14 @@ from threading import Barrier
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.db import connection
 
 from orders.moves import EXPIRE_ORDER
 from payments.audit import audit
 from payments.cases import (
     DEADLINES,
+    assign_case,
     close_cases,
     has_open_mismatch,
     open_case,
@@ -20,8 +21,10 @@ from payments.cases import (
     take_case,
 )
 from payments.channels.base import Outcome
-from payments.errors import CaseIsResolved, CaseIsTaken, CaseStaysOpen
-from payments.models import Case
+from payments.errors import CaseIsResolved, CaseIsTaken, CaseStaysOpen, MayNotDecide
+from payments.evidence import propose_settlement, reject_proposal
+from payments.models import Case, Payment, Proposal
+from shop.models import Alarm
 from tests.factories import make_order, make_payment
 from tests.payments.audit_world import (
     PRICE,
@@ -55,6 +58,12 @@ def bo(django_user_model) -> User:
 @pytest.fixture
 def world() -> World:
     return build_world()
+
+
+def failing(subject: str) -> Case:
+    """Of the alarm that would end the order, and fails."""
+    Alarm.objects.filter(kind=EXPIRE_ORDER, subject=subject).update(failures=1)
+    return case_of("failing", subject, alarm=EXPIRE_ORDER)
 
 
 def case_of(kind: str, subject: str, **evidence: Any) -> Case:
@@ -130,6 +139,41 @@ def test_resolution_must_say_something(case, anna, resolution):
     assert (case.owner, case.resolved_at) == (None, None)
 
 
+@pytest.fixture
+def carl(django_user_model) -> User:
+    """One of those who may decide cases."""
+    carl: User = django_user_model.objects.create_user("carl", is_staff=True)
+    carl.groups.add(Group.objects.get(name="Support"))
+    return carl
+
+
+def test_case_is_given_to_another_whoever_has_it(case, anna, bo, carl):
+    take_case(case.pk, actor=anna)
+    assert assign_case(case.pk, actor=bo, owner=carl).owner == carl
+    case.refresh_from_db()
+    assert (case.owner, case.resolved_at) == (carl, None)
+
+
+@pytest.mark.parametrize("lacks", ["is_active", "is_staff", "permission"])
+def test_case_is_given_only_to_active_staff_who_may_decide_it(case, anna, carl, lacks):
+    if lacks == "permission":
+        carl.groups.clear()
+    else:
+        setattr(carl, lacks, False)
+    with pytest.raises(MayNotDecide, match="carl may not decide"):
+        assign_case(case.pk, actor=anna, owner=carl)
+    case.refresh_from_db()
+    assert case.owner is None
+
+
+def test_resolved_case_is_given_to_nobody(case, anna, carl):
+    resolve_case(case.pk, actor=anna, resolution=SENT)
+    with pytest.raises(CaseIsResolved):
+        assign_case(case.pk, actor=anna, owner=carl)
+    case.refresh_from_db()
+    assert case.owner == anna
+
+
 @whatever_redis_does
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("deed", ["take", "resolve"])
@@ -180,8 +224,12 @@ BY_HAND: dict[str, Callable[[World], Case]] = {
     "an alarm that has gone well": lambda world: case_of("failing", world.paid.number, alarm=EXPIRE_ORDER),
     "a payment that was answered": lambda world: case_of("unanswered", world.ended.number),
     "an order that could be closed": lambda world: case_of("unanswered", world.closed.number),
-    "money that was sent back by a bank transfer": lambda world: case_of(
-        "payout", world.surplus.channel_number
+    "money to be paid out that went back otherwise": lambda world: case_of(
+        "payout", world.late.channel_number
+    ),
+    "what differs between the books": lambda world: case_of("books", world.paid.number),
+    "a proposal that was rejected": lambda world: case_of(
+        "proposal", reject_proposal(propose(world.paying).number, actor="li", reason="no").number
     ),
     "what the channel itself calls irregular": lambda world: case_of("irregular", world.paid.number),
     "a refund that was rejected": lambda world: case_of("approval", world.rejected.number),
@@ -189,6 +237,20 @@ BY_HAND: dict[str, Callable[[World], Case]] = {
         "mismatch", pay(make_payment(make_order()), amount_minor=0).channel_number
     ),
 }
+
+
+def propose(payment: Payment) -> Proposal:
+    return propose_settlement(
+        payment.number,
+        evidence="word",
+        source="the bank's clerk",
+        channel_number="4200WORD",
+        amount=PRICE,
+        currency="CNY",
+        paid_at=None,
+        reason="seen on their screen",
+        actor="anna",
+    )
 
 
 def pay_wrong(*, back: int, **how: Any) -> Case:
@@ -232,8 +294,16 @@ NOT_BY_HAND: dict[str, tuple[Callable[[World], Case], str]] = {
         lambda world: case_of("approval", ask(world.settled, 1, waits=True).number),
         "Approve or reject",
     ),
+    "money to be paid out": (
+        lambda world: case_of("payout", world.surplus.channel_number),
+        "record what you paid back",
+    ),
+    "a proposal that waits": (
+        lambda world: case_of("proposal", propose(world.paying).number),
+        "Approve or reject",
+    ),
     "an alarm that fails": (
-        lambda world: case_of("failing", world.unpaid.number, alarm=EXPIRE_ORDER),
+        lambda world: failing(world.unpaid.number),
         "tried again",
     ),
 }

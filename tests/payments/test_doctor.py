@@ -11,11 +11,13 @@ from django.core.management import call_command
 from django.db.models.functions import Now
 
 from payments import doctor
+from payments.channels.base import Outcome
 from payments.doctor import Finding, Verdict, examine
+from payments.settling import settle_payment
 from shop import watch
 from shop.beats import beat
-from shop.models import Heartbeat
-from tests.factories import make_order, make_payment
+from shop.models import Heartbeat, Source
+from tests.factories import make_order, make_payment, report
 from tests.redis_states import refuse_connections
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -90,6 +92,14 @@ def test_channel_that_cannot_be_used_is_wrong_and_its_open_payments_are_counted(
     finding = find("unionpay")
     assert (finding.verdict, "1 payments are open" in finding.detail) == (Verdict.WRONG, True)
     assert find("wechat").verdict is Verdict.FINE
+
+
+def test_closed_payment_that_is_still_looked_at_is_counted_where_nobody_can_ask(guarded, settings):
+    payment = make_payment(make_order())
+    settle_payment(report(payment, Outcome.CLOSED), channel="wechat", source=Source.QUERY)
+    settings.CHANNELS = settings.CHANNELS | {"wechat": None}
+    finding = find("wechat")
+    assert (finding.verdict, "1 payments are open" in finding.detail) == (Verdict.WRONG, True)
 
 
 def test_address_that_cannot_be_read_is_no_end_of_the_doctor(guarded, settings):

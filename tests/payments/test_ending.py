@@ -9,7 +9,9 @@ from orders.models import Order, Product
 from orders.statuses import CloseReason
 from payments import ending
 from payments.applying import apply_for_payment
+from payments.cases import list_open_cases
 from payments.channels.base import Outcome
+from payments.channels.unionpay_reading import CHARGED
 from payments.ending import CASE_AFTER_TRIES, cancel_order
 from payments.errors import OrderIsPaid, PaymentConfirming
 from payments.models import Case, Payment, Refund
@@ -19,6 +21,7 @@ from payments.statuses import PaymentStatus
 from shop.alarms import claim_due, handle
 from shop.models import Alarm, Source
 from tests.factories import make_order, make_payment, report
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -174,6 +177,34 @@ def test_expiry_that_stays_without_an_answer_becomes_a_case(sandbox):
         assert not Case.objects.exists()
         expire(order)
     assert Case.objects.get().kind == Case.Kind.UNANSWERED
+
+
+@pytest.mark.parametrize("code", sorted(CHARGED))
+def test_expiry_holds_no_goods_for_money_that_unionpay_took_and_does_not_give_us(every_channel, code):
+    order = make_order(stock=10)
+    payment = apply_for_payment(order.number, channel="unionpay", scene="qr").payment
+    told = {"what": "lie", "when": "after", "value": {"status": code}, "times": 20}
+    every_channel.set_faults({"script": [{"channel": "unionpay", "operation": "query", **told}]})
+    # A fresh trade may be invisible to the first query.
+    wait_until(lambda: query_payment(payment.number)[0] is Outcome.UNKNOWN, within_s=5, every_s=0.5)
+    expire(order)
+    payment.refresh_from_db()
+    assert (order.close_reason, Product.objects.get().stock) == ("EXPIRED", 10)
+    assert (payment.status, payment.superseded_at is not None) == (PaymentStatus.PAYING, True)
+    assert [(case.kind, case.evidence["code"]) for case in list_open_cases()] == [(Case.Kind.IRREGULAR, code)]
+
+
+def test_cancelling_waits_for_money_that_may_have_been_taken(every_channel):
+    payment = make_payment(make_order(), channel="unionpay")
+    settle_payment(
+        report(payment, Outcome.UNKNOWN, code="42", needs_person=True),
+        channel="unionpay",
+        source=Source.QUERY,
+    )
+    told = {"what": "lie", "when": "after", "value": {"status": "42"}, "times": 20}
+    every_channel.set_faults({"script": [{"channel": "unionpay", "operation": "query", **told}]})
+    with pytest.raises(PaymentConfirming):
+        cancel_order(payment.order.number)
 
 
 def test_expiry_leaves_an_order_that_a_shopper_extended_meanwhile(sandbox, monkeypatch):

@@ -25,9 +25,13 @@ def payment() -> Payment:
 @pytest.fixture
 def staff() -> Client:
     """Somebody of the shop who may give money back."""
-    user = User.objects.create_user("sue", password="x", is_staff=True)
-    user.user_permissions.add(Permission.objects.get(codename="add_refund"))
-    return log_in(user)
+    return log_in(hire("sue", "view_order", "ask_refund"))
+
+
+def hire(name: str, *permissions: str) -> User:
+    user = User.objects.create_user(name, is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    return user
 
 
 def log_in(user: User) -> Client:
@@ -109,7 +113,12 @@ def test_stranger_finds_nothing(staff, payment):
 
 
 def test_staff_without_the_permission_may_not(payment):
-    assert ask(log_in(User.objects.create_user("tom", is_staff=True)), payment).status_code == 403
+    assert ask(log_in(hire("tom", "view_order")), payment).status_code == 403
+    assert not Refund.objects.exists()
+
+
+def test_staff_who_may_not_see_orders_find_no_payment(payment):
+    assert ask(log_in(hire("tom", "ask_refund")), payment).status_code == 404
     assert not Refund.objects.exists()
 
 

@@ -7,6 +7,8 @@ from django.db import transaction
 from django.db.models import F
 
 from payments.applying import apply_for_payment
+from payments.audit import audit
+from payments.cases import list_open_cases, resolve_case
 from payments.channels import wechat
 from payments.channels.base import Outcome, RefundReport, RefundRequest
 from payments.errors import OverRefund
@@ -118,6 +120,19 @@ def test_money_that_went_back_otherwise_than_we_think_is_a_case(refund, status, 
     assert settle_refund(RefundReport(**told), channel="wechat", source=Source.CALLBACK) is Settled.REVIEW
     assert status_of(refund) == status
     assert Case.objects.get().kind == Case.Kind.DISAGREES
+
+
+def test_refund_that_went_back_with_a_flaw_is_done_and_a_case(refund, django_user_model):
+    told = RefundReport(outcome=Outcome.SUCCEEDED, number=refund.number, code="A6", needs_person=True)
+    assert settle_refund(told, channel="wechat", source=Source.QUERY) is Settled.MOVED
+    assert status_of(refund) == RefundStatus.REFUNDED
+    assert not Alarm.objects.filter(kind="send_refund").exists()
+    case = list_open_cases().get()
+    assert (case.kind, case.subject, case.evidence) == ("irregular", refund.number, {"code": "A6"})
+    assert audit() == []
+    resolve_case(case.pk, actor=django_user_model.objects.create_user("anna"), resolution="looked at")
+    settle_refund(told, channel="wechat", source=Source.QUERY)
+    assert not list_open_cases()
 
 
 def test_more_than_what_was_paid_is_never_promised(refund):

@@ -9,6 +9,7 @@ from django.db import IntegrityError, connection, transaction
 from orders.models import Order, Product
 from orders.moves import close_order, lock_order
 from orders.statuses import CloseReason, OrderStatus
+from payments.cases import list_open_cases, resolve_case
 from payments.channels.base import Outcome
 from payments.errors import PaymentNotFound
 from payments.models import Case, Payment, Receipt, Refund
@@ -182,6 +183,23 @@ def test_order_whose_voucher_can_be_paid_for_days_is_reopened_for_as_long_as_tha
     settle(payment)
     order.refresh_from_db()
     assert order.status == OrderStatus.READY_FOR_SHIPMENT
+
+
+def test_what_a_person_has_answered_is_no_case_again_at_the_next_query(django_user_model):
+    payment = make_payment(make_order(), channel="unionpay")
+
+    def hear(code: str) -> None:
+        said = report(payment, Outcome.UNKNOWN, code=code, needs_person=True)
+        settle_payment(said, channel="unionpay", source=Source.QUERY)
+
+    hear("42")
+    hear("42")
+    anna = django_user_model.objects.create_user("anna")
+    resolve_case(Case.objects.get(kind="irregular").pk, actor=anna, resolution="UnionPay gives it back")
+    hear("42")
+    assert not list_open_cases()
+    hear("45")
+    assert list_open_cases().get().evidence["code"] == "45"
 
 
 def test_late_success_moves_a_closed_payment_to_paid():
