@@ -18,6 +18,7 @@ from orders.moves import LockedOrder, extend_if_ending, lock_order
 from orders.statuses import OrderStatus
 from payments.attempts import attempt_of, new_request
 from payments.cached import WORTH_SHOWING, keep_state, recall_offer, start_clock
+from payments.calls import heard
 from payments.cases import has_open_mismatch
 from payments.channels.base import (
     Channel,
@@ -410,7 +411,9 @@ def _supersede(live: Payment) -> None:
 def _create(payment: Payment, adapter: Channel, *, is_first: bool) -> Payment:
     """Make the create call. `is_first`: none was sent before, so the channel's refusal is about this one."""
     try:
-        created = adapter.create(attempt_of(payment))
+        with heard("create", payment, source=Source.RESPONSE) as hearing:
+            created = adapter.create(attempt_of(payment))
+            hearing.is_told = True
     except Unreachable as error:
         end_create_lease(payment, nothing_sent=is_first)
         raise ChannelUnavailable(payment.channel) from error

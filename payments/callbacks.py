@@ -1,21 +1,27 @@
 """Taking callbacks: verify the raw bytes, keep the message and settle in one commit, then acknowledge.
 
-Never acknowledge before a commit. A message that does not verify is refused in the channel's own way and leaves nothing
-but a log line.
+Never acknowledge before a commit. A message that does not verify is refused in the channel's own way; it is never
+believed, and at most a trace of it is kept for people.
 """
 
+import hashlib
+import json
+import re
 from dataclasses import replace
 from datetime import timedelta
 from enum import Enum, auto
+from itertools import islice
 
 import structlog
 from django.conf import settings
+from django.db import DatabaseError, connection
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Now
 from psycopg.types.json import Jsonb
 
 from payments.attempts import foreign_request_of, refund_request_of
+from payments.calls import heard, heard_as
 from payments.cases import close_cases, open_case
 from payments.channels.base import (
     CallbackMessage,
@@ -32,7 +38,7 @@ from payments.channels.base import (
 )
 from payments.channels.registry import class_of, get_channel
 from payments.errors import PaymentNotFound, RefundNotFound
-from payments.models import Callback, Case, Payment, Receipt, Refund
+from payments.models import Call, Callback, Case, Payment, Receipt, Refund, RefusedCallback
 from payments.querying import query_payment
 from payments.returning import settle_foreign_refund, settle_refund
 from payments.settling import settle_payment, settle_unmatched
@@ -40,6 +46,7 @@ from payments.statuses import Settled
 from shop.alarms import Claim, remove_alarms, send_message, set_alarm
 from shop.clock import WITH_NOW
 from shop.models import Source
+from shop.numbers import ALPHABET
 from shop.reads import read_one
 from shop.transactions import transactional
 from shop.writes import together, write
@@ -61,8 +68,6 @@ CONFIRMED_WITHIN = timedelta(hours=1)
 TRY_AGAIN_S = 5
 # How many old messages one pass of the scanner looks at.
 BATCH = 1000
-# What is kept of a message's headers: when it was signed, and with which key.
-KEPT_HEADERS = ("content-type", "wechatpay-", "paypal-", "stripe-signature")
 
 
 def take_callback(channel_name: str, raw: RawCallback) -> CallbackReply:
@@ -78,6 +83,7 @@ def take_callback(channel_name: str, raw: RawCallback) -> CallbackReply:
             number=error.number[:64],
             size=len(raw.body),
         )
+        _keep_refused(channel, raw, error)
         return channel.refuse_callback(error.reason)
     if not _is_known(channel, message):
         _take(channel, message, raw)
@@ -133,10 +139,17 @@ def take_late_matches() -> int:
 
 @transactional
 def forget_old() -> int:
-    """Delete messages whose news was settled long ago; what they said is in receipts, refunds and events."""
+    """Delete messages whose news was settled long ago, and as old traces of refused ones and of our calls.
+
+    What they said is in receipts, refunds and events.
+    """
     long_ago = Now() - timedelta(days=settings.CALLBACKS_KEPT_DAYS)
     old = Callback.objects.filter(taken_at__lt=long_ago).order_by("taken_at").values("pk")[:BATCH]
-    return Callback.objects.filter(pk__in=old).delete()[0]
+    calls = Call.objects.filter(at__lt=long_ago).order_by("at").values("pk")[:BATCH]
+    refused = RefusedCallback.objects.filter(at__lt=long_ago).order_by("at").values("pk")[:BATCH]
+    forgotten = Callback.objects.filter(pk__in=old).delete()[0]
+    forgotten += Call.objects.filter(pk__in=calls).delete()[0]
+    return forgotten + RefusedCallback.objects.filter(pk__in=refused).delete()[0]
 
 
 def _is_known(channel: Channel, message: CallbackMessage) -> bool:
@@ -182,7 +195,6 @@ ANSWERED = "delete from shop_alarm where kind = %s and subject in (select id::te
 
 
 def _keep(how: str, channel: Channel, message: CallbackMessage, raw: RawCallback, *, name: str = "") -> None:
-    headers = {name: value for name, value in raw.headers.items() if name.startswith(KEPT_HEADERS)}
     report, number = message.report, message.report.number
     write(
         how,
@@ -190,13 +202,78 @@ def _keep(how: str, channel: Channel, message: CallbackMessage, raw: RawCallback
         message.message_id,
         message.kind,
         number,
-        Jsonb(headers),
+        Jsonb(_kept_headers(raw)),
         channel.kept_body(raw),
         Jsonb(report_to_json(report)),
         number,
         channel.name,
         name=name,
     )
+
+
+# What is kept of a message's headers: when it was signed, and with which key.
+KEPT_HEADERS = ("content-type", "wechatpay-", "paypal-", "stripe-signature")
+
+
+def _kept_headers(raw: RawCallback) -> dict[str, str]:
+    return {name: value for name, value in raw.headers.items() if name.startswith(KEPT_HEADERS)}
+
+
+# ---- what is refused ---------------------------------------------------------------------------------------------
+
+# A payment's number (`shop.numbers`), also where what stands before it is percent-encoded.
+NUMBER = re.compile(rb"(?=(P[%s]{23}))" % ALPHABET.encode())
+# Nobody fills our disk: a message counts only with a number that we gave out, and so many of one payment are enough.
+MAX_NUMBERS = 5
+MAX_REFUSED = 20
+MAX_REFUSED_HEADERS = 20
+MAX_REFUSED_BYTES = 4 * 1024
+KEEP_REFUSED = """
+insert into payments_refusedcallback (order_number, channel, number, reason, headers, body)
+select placed.number, %s, payment.number, %s, %s, %s
+  from payments_payment payment join orders_order placed on placed.id = payment.order_id
+ where payment.number = any(%s)
+   and (select count(*) from payments_refusedcallback kept
+         where kept.order_number = placed.number and kept.number = payment.number) < %s
+ limit 1
+"""
+
+
+def _keep_refused(channel: Channel, raw: RawCallback, error: NotGenuine) -> None:
+    """A trace of a message that names a payment of ours, for people: one statement, and none where nothing is named.
+
+    The bytes are searched and never parsed. That no trace can be written changes nothing about the answer.
+    """
+    named = {match[1].decode() for match in islice(NUMBER.finditer(raw.body), MAX_NUMBERS)}
+    if error.number:
+        named.add(error.number)
+    if not named:
+        return
+    facts = (channel.name, error.reason[:100], Jsonb(_masked_headers(raw)), _trace_of(channel, raw))
+    try:
+        write(KEEP_REFUSED, *facts, list(named), MAX_REFUSED)
+    except DatabaseError as lost:
+        log.warning("refused callback not kept", channel=channel.name, error=type(lost).__name__)
+        connection.close_if_unusable_or_obsolete()
+
+
+def _masked_headers(raw: RawCallback) -> dict[str, str]:
+    """Of a signature only that there was one."""
+    kept = islice(_kept_headers(raw).items(), MAX_REFUSED_HEADERS)
+    return {name[:100]: "…" if "sig" in name else value[:200] for name, value in kept}
+
+
+def _trace_of(channel: Channel, raw: RawCallback) -> bytes:
+    """The beginning of the body; of a channel whose messages tell about persons, what was not verified cannot be cut to
+    what is harmless, so only its size and digest.
+    """
+    if type(channel).kept_body is Channel.kept_body:
+        return raw.body[:MAX_REFUSED_BYTES]
+    digest = hashlib.sha256(raw.body).hexdigest()
+    return json.dumps({"bytes": len(raw.body), "sha256": digest}).encode()
+
+
+# ---- settling by a message ---------------------------------------------------------------------------------------
 
 
 def _settle(channel_name: str, report: Report) -> bool:
@@ -246,10 +323,13 @@ def _ask_about_refund(kept: Callback, report: RefundReport) -> bool:
     refunds = Refund.objects.select_related("receipt__order", "receipt__payment")
     ours = refunds.filter(channel=kept.channel, number=report.number).first()
     if ours is not None:
-        told = get_channel(kept.channel).query_refund(refund_request_of(ours))
+        with heard("query_refund", ours, source=Source.QUERY) as hearing:
+            told = hearing.take(get_channel(kept.channel).query_refund(refund_request_of(ours)))
         settled = settle_refund(told, channel=kept.channel, source=Source.QUERY)
         return settled is not Settled.STALE or told.outcome is Outcome.OPEN
-    told = get_channel(kept.channel).query_refund(foreign_request_of(report, heard_at=kept.received_at))
+    asked = foreign_request_of(report, heard_at=kept.received_at)
+    with heard_as(_foreign_call(kept, report)) as hearing:
+        told = hearing.take(get_channel(kept.channel).query_refund(asked))
     if told.outcome is not Outcome.SUCCEEDED:
         return False
     # An answer may say less about the trade than the message has said.
@@ -260,6 +340,15 @@ def _ask_about_refund(kept: Callback, report: RefundReport) -> bool:
     except RefundNotFound:
         return False
     return settled is not Settled.STALE
+
+
+def _foreign_call(kept: Callback, report: RefundReport) -> Call:
+    """The call about a refund that is not ours, told in the story of the order whose payment it names."""
+    payments = Payment.objects.filter(number=report.payment_number, channel=kept.channel)
+    order_number = payments.values_list("order__number", flat=True).first() or ""
+    call = Call(operation="query_refund", subject=report.number, channel=kept.channel, source=Source.QUERY)
+    call.order_number = order_number
+    return call
 
 
 def _find_payment(kept: Callback) -> QuerySet[Payment]:

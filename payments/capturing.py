@@ -8,10 +8,11 @@ the money once. Never inside a transaction.
 import structlog
 
 from payments.attempts import attempt_of
-from payments.cases import has_open_mismatch, open_case
+from payments.calls import heard
+from payments.cases import has_open_mismatch, open_irregular
 from payments.channels.base import Outcome, PaymentReport
 from payments.channels.registry import UnknownChannel, get_channel
-from payments.models import Case, Payment
+from payments.models import Payment
 from payments.moves import CAPTURE_PAYMENT, end_capture, lock_payment, supersede_payment
 from payments.settling import is_awaited, settle_payment
 from payments.statuses import Settled
@@ -36,9 +37,11 @@ def capture_payment(number: str) -> tuple[Outcome, Settled]:
     if payment is None:
         return Outcome.UNKNOWN, Settled.STALE
     try:
-        report = get_channel(payment.channel).capture(attempt_of(payment))
+        channel = get_channel(payment.channel)
     except UnknownChannel:  # taken out of the configuration: its alarm comes again
         return Outcome.UNKNOWN, Settled.STALE
+    with heard("capture", payment, source=Source.RESPONSE) as hearing:
+        report = hearing.take(channel.capture(attempt_of(payment)))
     settled = _settle(report, payment)
     log.info("captured", payment=number, outcome=str(report.outcome), code=report.code, settled=str(settled))
     is_decided = report.outcome in (Outcome.SUCCEEDED, Outcome.REFUSED, Outcome.NOT_FOUND)
@@ -65,7 +68,7 @@ def _settle(report: PaymentReport, tried: Payment) -> Settled:
     order, payment = lock_payment(tried.number, channel=tried.channel)
     if report.needs_person and report.outcome is not Outcome.SUCCEEDED:
         evidence = {"channel": tried.channel, "code": report.code, "capture": tried.captures}
-        open_case(Case.Kind.IRREGULAR, tried.number, order=order, evidence=evidence)
+        open_irregular(tried.number, order=order, evidence=evidence)
     is_present = payment.capture_asked_at is not None and payment.captures == tried.captures
     if report.outcome is Outcome.SUCCEEDED or (is_present and report.outcome is Outcome.REFUSED):
         return settle_payment(report, channel=tried.channel, source=Source.RESPONSE)
