@@ -233,7 +233,7 @@ class RefundsView(ShopperView):
 
     def post(self, request: Request, number: str) -> Response:
         payment = self.find_payment(request, number)
-        if not (request.user and request.user.is_staff and request.user.has_perm("payments.add_refund")):
+        if not (request.user and request.user.is_staff and request.user.has_perm("payments.ask_refund")):
             raise PermissionDenied
         wanted = RefundSerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
@@ -379,10 +379,9 @@ def _asker(request: HttpRequest) -> str:
 
 def find_order_for(request: HttpRequest, number: str) -> Order:
     """The order, for the token, session or staff member of this request. Raises OrderNotFound."""
-    user = getattr(request, "user", None)
     return find_order(
         number,
         token=bearer_token(request),
         session=request.session,
-        is_staff=bool(user and user.is_active and user.is_staff),
+        user=getattr(request, "user", None),
     )

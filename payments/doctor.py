@@ -16,15 +16,18 @@ from django.core import checks
 from django.core.cache import cache
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
+from django.db.models import Exists, OuterRef, Q
 from django_q.models import Schedule
 
 from payments.channels.base import ChannelError
 from payments.channels.registry import CLASSES, BrokenChannel, get_channel, title_of
 from payments.channels.wire import Wire, is_safe_url
 from payments.models import Payment
+from payments.moves import RECHECK_PAYMENT
 from payments.statuses import PaymentStatus
 from shop.beats import CLUSTER, shortest_silence
 from shop.clock import read_now
+from shop.models import Alarm
 
 # Signatures of most channels are good for five minutes; a clock that is off by more than this is on its way there.
 MOST_SKEW = timedelta(seconds=30)
@@ -181,7 +184,10 @@ def _examine_absent(name: str) -> Finding:
 
 
 def _count_open(name: str) -> int:
-    return Payment.objects.filter(channel=name, status=PaymentStatus.PAYING).count()
+    """Those that the channel must still be asked about: they may be paid, or may have been when they were closed."""
+    looked_at = Alarm.objects.filter(kind=RECHECK_PAYMENT, subject=OuterRef("number"))
+    asked_about = Q(status=PaymentStatus.PAYING) | Q(Exists(looked_at))
+    return Payment.objects.filter(asked_about, channel=name).count()
 
 
 def _origin_of(address: str) -> str:

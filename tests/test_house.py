@@ -12,17 +12,20 @@ FLOORS = ["shop", "orders", "payments", "shop.checkout"]  # from the ground up: 
 STEPS = [
     ["statuses", "errors"],
     ["channels"],
+    ["books", "history"],
     ["models"],
-    ["moves", "cases", "attempts"],
+    ["moves", "cases", "attempts", "calls"],
     ["returning", "keeping"],
     ["settling"],
     ["capturing"],
     ["querying", "showing", "mailing"],
     ["cached"],
-    ["applying", "ending", "callbacks", "refunding", "following", "audit"],
-    ["scanner", "doctor"],
+    ["applying", "ending", "callbacks", "refunding", "following", "audit", "shipping", "statements"],
+    ["evidence", "reconciling"],
+    ["repairing"],
+    ["scanner", "doctor", "story", "home", "deeds"],
     ["api", "views", "admin", "tasks", "checks", "management"],
-    ["urls", "notify_urls", "apps"],
+    ["urls", "notify_urls", "apps", "templatetags"],
 ]
 # Words of the channels' protocol that the lowest room shares: typed outcomes.
 SHARED = {"payments.channels.base"}

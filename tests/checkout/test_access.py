@@ -2,6 +2,7 @@
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
 from django.test import Client
 
 from orders.access import SESSION_KEY, token_of
@@ -84,10 +85,22 @@ def test_wrong_token_does_not_shut_out_the_owner(shopper):
     assert shopper.get(path, {"token": "wrong"}, follow=True).status_code == 200
 
 
-def test_staff_see_every_order_and_others_who_logged_in_do_not(shopper):
-    order = make_order()
-    users = get_user_model().objects
-    shopper.force_login(users.create_user("staff", is_staff=True))
-    assert shopper.get(f"/orders/{order.number}/").status_code == 200
-    shopper.force_login(users.create_user("anybody"))
-    assert shopper.get(f"/orders/{order.number}/").status_code == 404
+@pytest.mark.parametrize(
+    ("kind", "permission", "status"),
+    [
+        ({"is_staff": True, "is_superuser": True}, None, 200),
+        ({"is_staff": True}, "view_order", 200),
+        ({"is_staff": True}, None, 404),
+        ({"is_staff": True}, "view_product", 404),
+        ({"is_staff": False}, "view_order", 404),
+        ({"is_staff": False}, None, 404),
+    ],
+)
+@pytest.mark.parametrize("path", ["/orders/{}/", "/api/v1/orders/{}", "/api/v1/orders/{}/status"])
+def test_staff_with_the_permission_see_every_order_and_others_who_logged_in_do_not(
+    shopper, kind, permission, status, path
+):
+    user = get_user_model().objects.create_user("somebody", **kind)
+    user.user_permissions.set(Permission.objects.filter(codename=permission))
+    shopper.force_login(user)
+    assert shopper.get(path.format(make_order().number)).status_code == status

@@ -11,7 +11,7 @@ from orders.models import Order
 from payments.models import Payment
 from shop.middleware import POLICY, policy_with_form
 from tests.checkout.actions import ACTIONS, FORM, QR, REDIRECT, VOUCHER
-from tests.checkout.conftest import Offered, own
+from tests.checkout.conftest import ADDRESS, Offered, own
 from tests.factories import make_order, make_payment
 from tests.payments.channels.test_offers import ANDROID, IPHONE, WINDOWS
 
@@ -145,7 +145,7 @@ def test_payment_that_was_begun_on_another_device_may_be_tried_again(sandbox):
     order = make_order()
     payment = make_payment(order, scene="wap")
     Payment.objects.filter(pk=payment.pk).update(action=None, lease_until=payment.created_at)
-    browser = Client(HTTP_USER_AGENT=WINDOWS)
+    browser = Client(HTTP_USER_AGENT=WINDOWS, REMOTE_ADDR=ADDRESS)
     answer = browser.post(f"{own(browser, order)}pay/", {"channel": "wechat", "scene": "wap"})
     assert answer.status_code != 400
 

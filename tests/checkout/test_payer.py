@@ -12,7 +12,7 @@ from payments.models import Payment
 from payments.moves import mark_unsure
 from shop.checkout import paying
 from shop.checkout.forms import ASKED, PayerForm
-from tests.checkout.conftest import BOLETO, PAYPAL, WECHAT, Offered, own
+from tests.checkout.conftest import ADDRESS, BOLETO, PAYPAL, WECHAT, Offered, own
 from tests.factories import make_order, make_payment
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -84,12 +84,12 @@ def test_state_is_one_of_brazils(shopper, path, asked):
 def test_what_was_typed_goes_to_the_channel_with_the_address_of_the_network(shopper, path, asked):
     shopper.post(path, WISH | PAYER)
     address = {"line1": "Rua A 1", "city": "Recife", "state": "PE"}
-    assert asked[0]["payer"] == {"ip": "127.0.0.1", "tax_id": "529.982.247-25", "address": address}
+    assert asked[0]["payer"] == {"ip": ADDRESS, "tax_id": "529.982.247-25", "address": address}
 
 
 def test_channel_that_asks_nothing_gets_the_address_of_the_network_only(shopper, path, asked):
     shopper.post(path, {"channel": "wechat", "scene": "qr", "tax_id": "1"})
-    assert asked[0]["payer"] == {"ip": "127.0.0.1"}
+    assert asked[0]["payer"] == {"ip": ADDRESS}
 
 
 def test_what_the_channel_finds_wrong_is_said_beside_the_field(shopper, path, monkeypatch):

@@ -115,6 +115,21 @@ def test_expired_order_with_an_attempt_that_is_still_watched_does_not_speak_for_
     assert "Nothing was charged" not in words_of(order).line
 
 
+@pytest.mark.parametrize("end", [Outcome.CLOSED, None], ids=["closed", "watched"])
+def test_expired_order_whose_channel_spoke_of_a_charge_says_that_a_person_sees_to_it(end):
+    order = make_order()
+    payment = make_payment(order, channel="unionpay")
+    settle(payment, Outcome.UNKNOWN, code="42", needs_person=True)
+    Payment.objects.filter(pk=payment.pk).update(superseded_at=Now())
+    if end:
+        settle(payment, end, code="42", needs_person=True)
+    close(order, CloseReason.EXPIRED)
+    order.refresh_from_db()
+    line = words_of(order).line
+    assert "By what UnionPay told us you may have been charged" in line
+    assert "A person sees to it" in line
+
+
 @pytest.mark.parametrize("situation", sorted(UNDECIDED))
 def test_undecided_order_shows_no_code_and_no_choice(shopper, situation):
     page = page_of(shopper, make_situation(situation), "pay/")

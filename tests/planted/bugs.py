@@ -1,4 +1,4 @@
-"""More than seventy bugs as somebody might write them, each a small change of the product that a test must catch.
+"""More than ninety bugs as somebody might write them, each a small change of the product that a test must catch.
 
 They make "0 violations" mean something. A bug says what it changes, and which tests it expects to fail; one whose text is
 not found exactly once in the product does not apply any more, and that fails loudly too.
@@ -203,7 +203,7 @@ BUGS = (
     Bug(
         name="the order is closed though its channel gave no answer",
         file="payments/ending.py",
-        before="elif (outcome := _close(live, reason)) is Outcome.UNKNOWN:",
+        before="elif (outcome := _close(live, reason)) is Outcome.UNKNOWN and not _is_lost(live, reason):",
         after="elif (outcome := _close(live, reason)) is None:",
         caught_by=(f"{MONEY}/test_ending.py",),
     ),
@@ -255,9 +255,16 @@ BUGS = (
     Bug(
         name="who does not answer until the end is forgotten",
         file="payments/querying.py",
-        before="    if outcome is Outcome.UNKNOWN:\n        evidence =",
-        after="    if False:\n        evidence =",
+        before="    if outcome is Outcome.UNKNOWN:\n        _ask_people(",
+        after="    if False:\n        _ask_people(",
         caught_by=(f"{MONEY}/test_querying.py",),
+    ),
+    Bug(
+        name="what its channel calls open at the end is not looked at again",
+        file="payments/querying.py",
+        before="is_open = outcome is Outcome.OPEN and not class_of(payment.channel).can_close",
+        after="is_open = False",
+        caught_by=(f"{MONEY}/test_rechecking.py",),
     ),
     Bug(
         name="a paid payment keeps its alarm",
@@ -491,8 +498,8 @@ BUGS = (
     Bug(
         name="the looking at a closed attempt ends with the first look",
         file="payments/querying.py",
-        before="    if not claim.is_last:\n        return\n    if outcome is Outcome.UNKNOWN:\n        postpone(RECHECK_PAYMENT",
-        after="    if outcome is Outcome.UNKNOWN:\n        postpone(RECHECK_PAYMENT",
+        before="    if not claim.is_last:\n        return\n    if outcome is Outcome.UNKNOWN:\n        _recheck_daily(",
+        after="    if outcome is Outcome.UNKNOWN:\n        _recheck_daily(",
         caught_by=(f"{MONEY}/test_rechecking.py",),
     ),
     Bug(
@@ -588,5 +595,104 @@ BUGS = (
         before="    if report.outcome not in (Outcome.SUCCEEDED, Outcome.UNKNOWN) and not report.needs_person:",
         after="    if False:",
         caught_by=(f"{MONEY}/test_callbacks.py",),
+    ),
+    # ---- the books
+    Bug(
+        name="what a person hands in settles like the channel's own statement",
+        file="payments/repairing.py",
+        before="    if statement.origin != Statement.Origin.FETCHED:",
+        after="    if False:",
+        caught_by=(f"{MONEY}/test_repairing.py",),
+    ),
+    Bug(
+        name="a trade around midnight is missed before the statement beside is there",
+        file="payments/reconciling.py",
+        before='"until": end if after else end - MIDNIGHT,',
+        after='"until": end,',
+        caught_by=(f"{MONEY}/test_reconciling.py",),
+    ),
+    Bug(
+        name="the day of UnionPay's statement begins at midnight",
+        file="payments/channels/unionpay.py",
+        before="        return start - early, end - early\n",
+        after="        return start, end\n",
+        caught_by=(f"{MONEY}/channels/test_unionpay_statement.py",),
+    ),
+    Bug(
+        name="a restated statement does not count",
+        file="payments/statements.py",
+        before="    same_day.update(is_current=False)\n    new.pk = None",
+        after="    new.is_current = not same_day.exists()\n    new.pk = None",
+        caught_by=(f"{MONEY}/test_statements.py",),
+    ),
+    Bug(
+        name="a statement of another day is taken in",
+        file="payments/statements.py",
+        before='    if counts["within"] * 2 < counts["all"]:',
+        after="    if False:",
+        caught_by=(f"{MONEY}/test_statements.py",),
+    ),
+    Bug(
+        name="a line that stands twice is no difference",
+        file="payments/books_sql/find.sql",
+        before=" where lines > 1\nunion all\nselect 'doubled'",
+        after=" where lines > 9\nunion all\nselect 'doubled'",
+        caught_by=(f"{MONEY}/test_reconciling.py",),
+    ),
+    Bug(
+        name="refunds of the channel's console stay unknown",
+        file="payments/books_sql/find.sql",
+        before=" where refund_id is null or our_amount <> amount",
+        after=" where our_amount <> amount",
+        caught_by=(f"{MONEY}/test_reconciling.py",),
+    ),
+    Bug(
+        name="what a person has decided is asked again every night",
+        file="payments/cases.py",
+        before="        _decide_differences(case)\n",
+        after="        pass\n",
+        caught_by=(f"{MONEY}/test_repairing.py",),
+    ),
+    Bug(
+        name="a case about the books stays when the books agree",
+        file="payments/reconciling.py",
+        before="        _close_case(subject)\n",
+        after="        pass\n",
+        caught_by=(f"{MONEY}/test_repairing.py",),
+    ),
+    Bug(
+        name="one person settles by evidence alone",
+        file="payments/evidence.py",
+        before="    if actor == proposal.asked_by:",
+        after="    if False:",
+        caught_by=(f"{MONEY}/test_evidence.py",),
+    ),
+    Bug(
+        name="who proposes says what the statement says",
+        file="payments/evidence.py",
+        before="    facts = read(proposal)\n",
+        after="    facts = _facts_of(proposal)\n",
+        caught_by=(f"{MONEY}/test_evidence.py",),
+    ),
+    Bug(
+        name="goods leave while all of their money goes back",
+        file="payments/shipping.py",
+        before="    if _all_goes_back(order):",
+        after="    if False:",
+        caught_by=(f"{MONEY}/test_shipping.py",),
+    ),
+    Bug(
+        name="money paid back by hand counts before a second person has agreed",
+        file="payments/refunding.py",
+        before="        actor=actor,\n        needs_approval=True,\n",
+        after="        actor=actor,\n        needs_approval=False,\n",
+        caught_by=(f"{MONEY}/test_paying_back.py",),
+    ),
+    Bug(
+        name="a task of the cluster does what takes long",
+        file="shop/alarms.py",
+        before="if with_long or not kind.is_long]",
+        after="]",
+        caught_by=(f"{MONEY}/test_statements.py",),
     ),
 )
