@@ -139,7 +139,7 @@ def test_messages_as_they_came_are_shown_to_who_may_see_them(client, order, mode
     for group, is_shown in (("Finance", True), ("Support", False)):
         client.force_login(make_staff(group))
         page = client.get(url(model, "change", row.pk)).content.decode()
-        assert ("Body, as it came" in page) is is_shown
+        assert ("Body, as it is kept" in page) is is_shown
         assert ("is shown to who may see messages" in page) is not is_shown
 
 

@@ -285,8 +285,8 @@ class Machine(RuleBasedStateMachine):
             self.ledger.end_refund(trade, back, "SUCCESS")
         for message in [*self.ledger.messages, *self.ledger.messages]:
             self._deliver(message)
-        for _ in range(30):
-            self.pass_time(HOURS_S)
+        for hours in [1] * 12 + [6] * 18:  # days in the end: what could not be closed is looked at so long
+            self.pass_time(hours * HOURS_S)
             self.look([])
             if not unfinished_alarms():
                 break
