@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 
 from payments.channels.base import LineKind
 from payments.channels.registry import list_choices
-from shop.money import CURRENCIES, for_people
+from shop.money import for_people
 
 
 class Statement(models.Model):
@@ -116,6 +116,8 @@ class Difference(models.Model):
     ours = models.BigIntegerField(null=True, help_text="minor units")
     note = models.CharField(max_length=200, blank=True)
     state = models.CharField(max_length=10, choices=State.choices, default=State.OPEN, db_default=State.OPEN)
+    # Only a file that somebody has handed in shows it so far: the channel's own may still settle it.
+    is_by_hand = models.BooleanField(default=False, db_default=False)
     found_at = models.DateTimeField(db_default=Now())
     ended_at = models.DateTimeField(null=True, blank=True)
 
@@ -154,6 +156,4 @@ class Difference(models.Model):
         """One of its amounts for people; "" for none."""
         if amount_minor is None:
             return ""
-        # A channel may name any currency.
-        is_ours = self.currency in CURRENCIES
-        return for_people(amount_minor, self.currency) if is_ours else f"{amount_minor} {self.currency}"
+        return for_people(amount_minor, self.currency) if self.currency else str(amount_minor)

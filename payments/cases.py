@@ -198,8 +198,9 @@ def _lock_own(pk: int, actor: User) -> Case:
 
 def _decide_differences(case: Case) -> None:
     """What the case was about is not asked again while the books stay as they are."""
-    found, told = Difference.objects.filter(state=Difference.State.CASE), case.evidence
-    of_statement = Q(channel=told.get("channel"), day=told.get("day"), kind=told.get("kind"))
+    told = case.evidence
+    found = Difference.objects.filter(state=Difference.State.CASE, channel=told.get("channel"))
+    of_statement = Q(day=told.get("day"), kind=told.get("kind"))
     which = of_statement if case.subject.endswith(f":{told.get('kind')}") else Q(subject=case.subject)
     found.filter(which).update(state=Difference.State.DECIDED)
 

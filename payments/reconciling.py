@@ -56,12 +56,18 @@ SEVERITIES: dict[Difference.Kind, Difference.Severity] = {
 OPEN = (Difference.State.OPEN, Difference.State.CASE)
 
 
-@transactional
 def compare(statement: Statement) -> QuerySet[Difference]:
     """Find every difference of a current statement, end those of its day that are not there any more, and sum both sides up.
 
     Returns the open ones of its day. Comparing again changes nothing.
     """
+    _compare(statement)
+    return open_differences(statement.channel, statement.day)
+
+
+@transactional
+def _compare(statement: Statement) -> int:
+    """How many differences have gone."""
     facts = _facts(statement)
     with connection.cursor() as cursor:
         cursor.execute(PLANS)
@@ -73,25 +79,30 @@ def compare(statement: Statement) -> QuerySet[Difference]:
         _run(cursor, "find", facts)
         _run(cursor, "keep", facts)
         _run(cursor, "gone", facts)
-        gone = [subject for (subject,) in cursor.fetchall()]
+        gone = cursor.fetchall()
         _run(cursor, "totals", facts)
         totals = _sum_up(cursor.fetchall())
         cursor.execute(DROP)
-    for subject in gone:
-        _close_case(subject)
+    for kind, subject in gone:
+        close_case(statement.channel, subject)
+        close_case_of_day(statement.channel, statement.day, kind)
     Statement.objects.filter(pk=statement.pk).update(compared_at=Now(), totals=totals)
     statement.totals = totals
-    found = open_differences(statement.channel, statement.day)
     log.info("compared", channel=statement.channel, day=str(statement.day), gone=len(gone))
-    return found
+    return len(gone)
 
 
 def compare_around(statement: Statement) -> QuerySet[Difference]:
-    """Compare a statement that has come, and those of the days beside it, which may have waited for it."""
-    for number in (-1, 1):
-        if beside := _beside(statement, number):
-            compare(beside)
-    return compare(statement)
+    """Compare a statement that has come, and those of the days beside it, which may have waited for it.
+
+    A line that has moved to the day beside is found there once it is gone here: then all are compared again.
+    """
+    around = [beside for number in (-1, 1) if (beside := _beside(statement, number))]
+    for _ in range(2):
+        gone = sum(_compare(each) for each in (*around, statement))
+        if not around or not gone:
+            break
+    return open_differences(statement.channel, statement.day)
 
 
 def open_differences(channel: str, day: date) -> QuerySet[Difference]:
@@ -100,7 +111,8 @@ def open_differences(channel: str, day: date) -> QuerySet[Difference]:
 
 
 def _facts(statement: Statement) -> dict[str, Any]:
-    start, end = class_of(statement.channel).statement_span(statement.day)
+    channel = class_of(statement.channel)
+    start, end = channel.statement_span(statement.day)
     before, after = _beside(statement, -1), _beside(statement, 1)
     fees = [
         {"currency": currency, "rate": str(fee.rate), "fixed": fee.fixed_minor}
@@ -117,6 +129,9 @@ def _facts(statement: Statement) -> dict[str, Any]:
         "from": start if before else start + MIDNIGHT,
         "until": end if after else end - MIDNIGHT,
         "has_next": after is not None,
+        "by_hand": statement.origin == Statement.Origin.FILE,
+        "is_final": channel.refunded_codes is None,
+        "final_codes": list(channel.refunded_codes or []),
         "fees": json.dumps(fees),
         "severities": json.dumps(
             [{"kind": kind, "severity": severity} for kind, severity in SEVERITIES.items()]
@@ -168,7 +183,18 @@ def _nothing() -> dict[str, Any]:
     }
 
 
-def _close_case(subject: str) -> None:
-    """Nobody has to look at it any more, unless it differs in another way too."""
-    if not Difference.objects.filter(subject=subject, state__in=OPEN).exists():
+def close_case(channel: str, subject: str) -> None:
+    """Nobody has to look at it any more, unless it differs in another way too. Joins the caller's transaction."""
+    if not Difference.objects.filter(channel=channel, subject=subject, state__in=OPEN).exists():
         close_cases(Case.Kind.BOOKS, subject, resolution="the books agree")
+
+
+def close_case_of_day(channel: str, day: date, kind: str) -> None:
+    """What is only to be noted has one case for all of its kind in a statement. Joins the caller's transaction."""
+    if not Difference.objects.filter(channel=channel, day=day, kind=kind, state__in=OPEN).exists():
+        close_cases(Case.Kind.BOOKS, subject_of_day(channel, day, kind), resolution="the books agree")
+
+
+def subject_of_day(channel: str, day: date, kind: str) -> str:
+    """What such a case is about."""
+    return f"{channel}:{day}:{kind}"

@@ -11,29 +11,40 @@ from datetime import date, timedelta
 from typing import Any
 
 import structlog
+from django.db import InterfaceError, OperationalError
+from django.db.models import Q
 from django.db.models.functions import Now
 
+from orders.models import Order
 from payments.attempts import refund_request_of
 from payments.cases import open_case
-from payments.channels.base import Outcome, PaymentReport, RefundReport
+from payments.channels.base import LineKind, Outcome, PaymentReport, RefundReport
 from payments.channels.registry import UnknownChannel, get_channel
 from payments.errors import CannotRepair, PaymentNotFound, RefundNotFound
 from payments.models import Case, Difference, Entry, Receipt, Refund, Statement
 from payments.querying import query_payment
-from payments.reconciling import Kind, compare, open_differences
+from payments.reconciling import Kind, close_case, compare, open_differences, subject_of_day
 from payments.returning import settle_foreign_refund, settle_refund
 from payments.settling import settle_payment, settle_unmatched
 from payments.statements import current_statement
+from payments.statuses import RefundStatus, Settled
 from shop.locks import stand_in_line
 from shop.models import Source
 from shop.transactions import transactional
 
 log = structlog.get_logger("nodrop.repairing")
 
+# What is about money that came in.
+SALES = frozenset({Kind.UNSETTLED, Kind.STRANGER})
+
 Repair = Callable[[Difference, Entry], str]
 # What a repair has brought to light is repaired, or given to people, in the same night: a sum that was settled as the channel
 # says, and stands in its books with another.
 ROUNDS = 3
+
+
+class StillGoesOn(CannotRepair):
+    """Nobody has to do anything: the next statement, or the thing's own alarm, brings its end."""
 
 
 def repair_safe(channel: str, day: date, *, actor: str) -> dict[str, int]:
@@ -63,11 +74,21 @@ def repair_around(channel: str, day: date, *, actor: str) -> dict[str, int]:
 
 
 def _repair_open(channel: str, day: date, *, actor: str) -> dict[str, int]:
+    """Sales first: of money that is not known here nothing can have gone back. One that breaks does not stop the others."""
     counts = {"repaired": 0, "cases": 0}
-    for difference in open_differences(channel, day).filter(state=Difference.State.OPEN).iterator():
+    open_ones = open_differences(channel, day).filter(state=Difference.State.OPEN)
+    for difference in sorted(open_ones, key=lambda each: (each.kind not in SALES, each.pk)):
         try:
             repair(difference.pk, actor=actor)
+        except StillGoesOn:
+            continue
         except CannotRepair:
+            counts["cases"] += 1
+        except (OperationalError, InterfaceError):
+            raise  # nothing can be repaired without a database
+        except Exception as error:
+            log.exception("repair broke off", kind=difference.kind, subject=difference.subject)
+            give_to_people(difference, f"The repair broke off: {type(error).__name__}.")
             counts["cases"] += 1
         else:
             counts["repaired"] += 1
@@ -85,14 +106,21 @@ def repair(pk: int, *, actor: str) -> str:
             raise CannotRepair("This has been put right meanwhile.")
         try:
             done = _repair(difference)
-        except CannotRepair as error:
-            _give_to_people(difference, str(error))
+        except StillGoesOn:
             raise
-        Difference.objects.filter(pk=pk, ended_at__isnull=True).update(
-            state=Difference.State.REPAIRED, ended_at=Now(), note=done[:200]
-        )
+        except CannotRepair as error:
+            give_to_people(difference, str(error))
+            raise
+        _end(difference, done)
     log.info("repaired", kind=difference.kind, subject=difference.subject, by=actor)
     return done
+
+
+@transactional
+def _end(difference: Difference, done: str) -> None:
+    same = Difference.objects.filter(pk=difference.pk, ended_at__isnull=True)
+    same.update(state=Difference.State.REPAIRED, ended_at=Now(), note=done[:200])
+    close_case(difference.channel, difference.subject)
 
 
 def is_safe(difference: Difference) -> bool:
@@ -116,11 +144,15 @@ def _repair(difference: Difference) -> str:
 
 
 def _find_entry(difference: Difference, statement: Statement) -> Entry | None:
-    entries = Entry.objects.filter(statement=statement).order_by("place")
-    for name in ("channel_number", "number"):
-        if found := entries.filter(**{name: difference.subject}).first():
-            return found
-    return None
+    """The first line about it. Where a channel has no number of its own for a refund, trade and number name it."""
+    is_sale = difference.kind in SALES
+    kind = LineKind.PAYMENT if is_sale else LineKind.REFUND
+    entries = Entry.objects.filter(statement=statement, kind=kind).order_by("place")
+    if found := entries.filter(channel_number=difference.subject).first():
+        return found
+    trade, _, number = difference.subject.partition("/")
+    by_trade = entries.filter(channel_number="", trade_number=trade, number__startswith=number)
+    return by_trade.first() or entries.filter(channel_number="", number=difference.subject).first()
 
 
 # ---- what a machine may do ---------------------------------------------------------------------------------------
@@ -146,25 +178,27 @@ def _keep_stranger(difference: Difference, entry: Entry) -> str:
 
 
 def _end_refund(difference: Difference, entry: Entry) -> str:
-    """Ours, and on its way as far as we know."""
+    """Ours, and on its way as far as we know. A line decides only where the channel, when asked, says nothing."""
     refund = _refund_of(difference)
     report = _ask_about(difference.channel, refund)
-    if report.outcome is not Outcome.SUCCEEDED:
+    if report.outcome is Outcome.OPEN:
+        raise StillGoesOn("The channel says that it is still being processed.")
+    if report.outcome in (Outcome.UNKNOWN, Outcome.NOT_FOUND):
         report = _refund_report_of(entry, number=refund.number)
     settle_refund(report, channel=difference.channel, source=Source.STATEMENT)
     refund.refresh_from_db(fields=["status"])
-    if refund.status != "REFUNDED":
-        raise CannotRepair(f"The channel has given it back, and here it is {refund.status}: a case says so.")
+    if refund.status != RefundStatus.REFUNDED:
+        raise CannotRepair(f"The channel's books show it as given back, and here it is {refund.status}.")
     return "The refund has arrived: ended by the channel's word."
 
 
 def _take_foreign_refund(difference: Difference, entry: Entry) -> str:
     report = _refund_report_of(entry, number=entry.number or entry.channel_number)
     try:
-        settle_foreign_refund(report, channel=difference.channel, source=Source.STATEMENT)
+        settled = settle_foreign_refund(report, channel=difference.channel, source=Source.STATEMENT)
     except RefundNotFound as error:
         raise CannotRepair("It was given back of money that is not known here.") from error
-    if not Refund.objects.filter(channel=difference.channel, number=report.number).exists():
+    if settled is Settled.STALE:
         raise CannotRepair("More went back than is left of the payment.")
     return "Written down as made in the channel's console; a person is told."
 
@@ -247,12 +281,13 @@ def _refund_report_of(entry: Entry, *, number: str) -> RefundReport:
 
 
 @transactional
-def _give_to_people(difference: Difference, why: str) -> None:
+def give_to_people(difference: Difference, why: str) -> None:
     """One case for each trade; what is only to be noted has one for the whole statement."""
     is_note = difference.severity == Difference.Severity.NOTE
-    subject = f"{difference.channel}:{difference.day}:{difference.kind}" if is_note else difference.subject
-    receipt = Receipt.objects.select_related("order").filter(number=difference.number).first()
-    order = None if is_note or receipt is None else receipt.order
+    subject = difference.subject
+    if is_note:
+        subject = subject_of_day(difference.channel, difference.day, difference.kind)
+    order = None if is_note else _order_of(difference)
     evidence: dict[str, Any] = {
         "channel": difference.channel,
         "day": str(difference.day),
@@ -265,3 +300,10 @@ def _give_to_people(difference: Difference, why: str) -> None:
     open_case(Case.Kind.BOOKS, subject, order=order, evidence=evidence)
     still_open = Difference.objects.filter(pk=difference.pk, state=Difference.State.OPEN)
     still_open.update(state=Difference.State.CASE, note=why[:200])
+
+
+def _order_of(difference: Difference) -> Order | None:
+    """The order whose payment or refund it names."""
+    number = difference.number
+    about = Q(payments__number=number) | Q(receipts__number=number) | Q(receipts__refunds__number=number)
+    return Order.objects.filter(about).first() if number else None

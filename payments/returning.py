@@ -6,6 +6,8 @@ all. Nothing here calls a channel.
 
 from typing import Any
 
+from django.db.models import Q
+
 from orders.moves import LockedOrder, mark_refunded, touch_order
 from payments.cases import close_cases, open_case, open_irregular
 from payments.channels.base import Outcome, RefundReport
@@ -74,27 +76,44 @@ def settle_foreign_refund(report: RefundReport, *, channel: str, source: Source)
     if found is None or not report.amount_minor:
         raise RefundNotFound(report.number)
     order, receipt = lock_receipt(found.pk)
-    if Refund.objects.filter(channel=channel, number=report.number).exists():
+    if _is_known(receipt, report):
         return Settled.REPEATED
+    number = report.number
+    if Refund.objects.filter(
+        number=number
+    ).exists():  # some channels' numbers tell the refunds of one trade apart, no more
+        number = _number_within(receipt, report)
     evidence = _refund_evidence(report)
     why = "the money went back in the channel's console"
     changes = make_room(receipt, report.amount_minor, source=source, why=why)
     try:
         refund = record_foreign_refund(
             receipt,
-            number=report.number,
+            number=number,
             channel_number=report.channel_number,
             amount=report.amount_minor,
             source=source,
         )
     except OverRefund as error:
         evidence["left"] = error.left_minor
-        open_case(Case.Kind.DISAGREES, report.number, order=order, evidence=evidence)
+        open_case(Case.Kind.DISAGREES, number, order=order, evidence=evidence)
         return Settled.STALE
     close_cases(Case.Kind.DISAGREES, refund.number, resolution="it has been written down")
     open_case(Case.Kind.CONSOLE_REFUND, refund.number, order=order, evidence=evidence)
     record(changes + _recompute(order, receipt, source=source))
     return Settled.REVIEW
+
+
+def _is_known(receipt: Receipt, report: RefundReport) -> bool:
+    """Whether this refund of the locked receipt is written down already."""
+    numbers = Q(receipt=receipt, number__in=(report.number, _number_within(receipt, report)))
+    if report.channel_number:
+        numbers |= Q(channel=receipt.channel, channel_number=report.channel_number)
+    return Refund.objects.filter(numbers).exists()
+
+
+def _number_within(receipt: Receipt, report: RefundReport) -> str:
+    return f"{receipt.channel_number}/{report.number}"[:64]
 
 
 def settle_payback(order: LockedOrder | None, refund: Refund, *, actor: str) -> None:

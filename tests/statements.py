@@ -56,7 +56,7 @@ def refund_line(
 ) -> Entry:
     """A line about a refund."""
     return Entry(
-        kind="refund", number=number, channel_number=channel_number, amount=amount, currency="CNY", fee=0,
+        kind="refund", number=number, channel_number=channel_number, amount=amount, currency="CNY", fee=0, code="SUCCESS",
         payment_number=of.number, trade_number=trade, at=at,
     )  # fmt: skip
 

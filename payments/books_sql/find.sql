@@ -23,6 +23,14 @@ select 'doubled', theirs.channel_number, theirs.number, theirs.currency, theirs.
         where entry.channel_number = theirs.channel_number and entry.kind = 'payment'
           and entry.statement_id = any(%(near)s::bigint[]))
 union all
+select 'doubled', theirs.subject, theirs.number, theirs.currency, theirs.total, theirs.amount, 'also on another day'
+  from their_refunds theirs
+ where exists (
+       select from payments_entry entry
+        where entry.kind = 'refund' and entry.statement_id = any(%(near)s::bigint[])
+          and (entry.channel_number, entry.number, entry.trade_number)
+              = (theirs.channel_number, theirs.number, theirs.trade_number))
+union all
 select 'fee', theirs.channel_number, theirs.number, theirs.currency, theirs.fee,
        round(theirs.amount * agreed.rate)::bigint + agreed.fixed, ''
   from their_sales theirs
@@ -35,7 +43,7 @@ select case when refund_id is null then 'refund_unknown'
             else 'refund_status' end,
        subject, coalesce(our_number, number), currency, amount, our_amount, coalesce(our_status, '')
   from their_refunds
- where refund_id is null or our_amount <> amount or our_currency <> currency or not is_refunded
+ where is_final and (refund_id is null or our_amount <> amount or our_currency <> currency or not is_refunded)
 union all
 -- Around midnight a trade may stand in the next day's statement: that has to be there before anything is missing.
 select 'missing', channel_number, number, currency, null, amount, ''

@@ -18,11 +18,10 @@ select theirs.*, receipt.id as receipt_id, receipt.amount as our_amount, receipt
 -- A refund is known by the channel's number, or by ours; some channels have no number of their own for it.
 create temporary table their_refunds on commit drop as
 with theirs as (
-    select coalesce(nullif(channel_number, ''), nullif(number, ''), 'of ' || coalesce(nullif(trade_number, ''), payment_number))
-           as subject,
+    select coalesce(nullif(channel_number, ''), left(concat_ws('/', nullif(trade_number, ''), nullif(number, '')), 64)) as subject,
            min(channel_number) as channel_number, min(number) as number, min(payment_number) as payment_number,
            min(trade_number) as trade_number, currency, count(*) as lines, sum(amount)::bigint as total,
-           min(amount) as amount
+           min(amount) as amount, bool_or(%(is_final)s or code = any(%(final_codes)s::text[])) as is_final
       from payments_entry
      where statement_id = %(statement)s and kind = 'refund'
      group by 1, currency
@@ -33,7 +32,10 @@ select theirs.*, refund.id as refund_id, refund.amount as our_amount, refund.sta
        coalesce(refund.ended_at, refund.created_at) >= %(start)s
        and coalesce(refund.ended_at, refund.created_at) < %(end)s as is_of_day
   from theirs
-  left join payments_refund named on named.channel = %(channel)s and named.number = theirs.number and theirs.number <> ''
+  left join (payments_refund named join payments_receipt told on told.id = named.receipt_id)
+    on named.channel = %(channel)s and theirs.number <> ''
+   and named.number in (theirs.number, left(theirs.trade_number || '/' || theirs.number, 64))
+   and theirs.trade_number in ('', told.channel_number)
   left join payments_refund numbered
     on numbered.channel = %(channel)s and numbered.channel_number = theirs.channel_number and theirs.channel_number <> ''
   left join payments_refund refund on refund.id = coalesce(numbered.id, named.id)
@@ -50,7 +52,8 @@ select receipt.channel_number, receipt.number, receipt.amount, receipt.currency,
    and not exists (select from their_sales where their_sales.receipt_id = receipt.id);
 
 create temporary table our_refunds on commit drop as
-select coalesce(nullif(refund.channel_number, ''), refund.number) as subject, refund.number, refund.channel_number,
+select coalesce(nullif(refund.channel_number, ''), left(concat_ws('/', receipt.channel_number, refund.number), 64)) as subject,
+       refund.number, refund.channel_number,
        receipt.channel_number as trade_number, refund.amount, receipt.currency, refund.ended_at as at, false as is_elsewhere
   from payments_refund refund join payments_receipt receipt on receipt.id = refund.receipt_id
  where refund.channel = %(channel)s

@@ -14,7 +14,12 @@ select 'sales', currency, 'other_day_here', count(*), sum(our_amount)::bigint
   from their_sales where our_currency = currency and not is_of_day group by currency
 union all
 select 'sales', our_currency, 'other_currency', count(*), -sum(our_amount)::bigint
-  from their_sales where our_currency <> currency and is_of_day group by our_currency
+  from (select distinct receipt_id, our_amount, our_currency
+          from their_sales wrong
+         where our_currency <> currency and is_of_day and not exists (
+               select from their_sales good
+                where good.receipt_id = wrong.receipt_id and good.currency = wrong.our_currency)) wrong
+ group by our_currency
 union all
 select 'sales', currency, case when is_elsewhere then 'other_day_there' else 'not_there' end, count(*), -sum(amount)::bigint
   from our_sales group by currency, is_elsewhere

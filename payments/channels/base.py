@@ -303,6 +303,8 @@ class Channel(ABC):
     # Money that a channel cannot give back must not come twice: its undecided attempt is never superseded.
     can_refund: ClassVar[bool] = True
     has_statement: ClassVar[bool] = True
+    # With these words a line about a refund says that it has ended well; None: only such refunds have a line.
+    refunded_codes: ClassVar[frozenset[str] | None] = None
     # The time zone of the days of its statements.
     calendar: ClassVar[tzinfo] = UTC
     # The shopper's consent moves no money: we capture. Until then an attempt is closed by never capturing it.

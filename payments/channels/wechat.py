@@ -98,6 +98,7 @@ class WeChat(Channel):
     limits = {CURRENCY: Limits(1, 10**10)}
     repeat = Repeat.SAME_NUMBER
     calendar = BEIJING
+    refunded_codes = frozenset({"SUCCESS"})
     payer_keys = ("ip",)
 
     def __init__(

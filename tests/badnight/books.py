@@ -70,7 +70,7 @@ class Line:
     def subject(self) -> str:
         """By what people are asked about it."""
         is_ours = self.refund_no and self.channel in NAMES_REFUNDS_BY_OURS
-        return self.refund_no if is_ours else self.channel_number
+        return f"{self.trade_number}/{self.refund_no}"[:64] if is_ours else self.channel_number
 
 
 def read_lines(folder: Path) -> list[Line]:

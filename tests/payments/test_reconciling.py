@@ -106,7 +106,7 @@ def test_refund_that_they_have_made_and_we_still_wait_for_differs_in_status():
     statement = make_statement(
         sale(payment, "T1"), refund_line(refund.number, "", 500, of=payment, trade="T1")
     )
-    assert found(statement) == [("refund_status", refund.number, 500, 500)]
+    assert found(statement) == [("refund_status", f"T1/{refund.number}", 500, 500)]
 
 
 def test_refund_is_known_by_the_channels_number_too():
@@ -123,7 +123,7 @@ def test_refund_of_another_amount_is_named():
     statement = make_statement(
         sale(payment, "T1"), refund_line(refund.number, "", 400, of=payment, trade="T1")
     )
-    assert found(statement) == [("refund_amount", refund.number, 400, 500)]
+    assert found(statement) == [("refund_amount", f"T1/{refund.number}", 400, 500)]
 
 
 def test_refund_that_their_books_lack_is_missing_once_the_next_day_is_there_too():
@@ -132,7 +132,7 @@ def test_refund_that_their_books_lack_is_missing_once_the_next_day_is_there_too(
     statement = make_statement(sale(payment, "T1"))
     assert found(statement) == []
     make_statement(day=DAY + timedelta(days=1))
-    assert found(statement) == [("refund_missing", refund.number, None, 500)]
+    assert found(statement) == [("refund_missing", f"T1/{refund.number}", None, 500)]
 
 
 def test_difference_stays_one_row_however_often_it_is_found():
@@ -235,3 +235,54 @@ def test_why_it_is_a_persons_stays_while_the_books_stay_as_they_are():
     compare(statement)
     difference = Difference.objects.get()
     assert (difference.state, difference.note) == (Difference.State.CASE, "ask the channel")
+
+
+@pytest.mark.parametrize("code", ["PROCESSING", "FAIL"])
+def test_refund_that_has_not_ended_well_there_is_no_difference(code):
+    payment = paid("T1")
+    refund = ask_refund(payment.number, amount=500, reason="r", actor="anna")
+    line = refund_line(refund.number, "TR1", 500, of=payment, trade="T1")
+    line.code = code
+    assert found(make_statement(sale(payment, "T1"), line)) == []
+
+
+def test_refund_that_stands_in_two_days_is_doubled():
+    payment = paid("T1")
+    refund = refunded(payment, 500, channel_number="TR1")
+    line = (refund.number, "TR1", 500)
+    make_statement(refund_line(*line, of=payment, trade="T1"), day=DAY + timedelta(days=1))
+    statement = make_statement(sale(payment, "T1"), refund_line(*line, of=payment, trade="T1"))
+    assert found(statement) == [("doubled", "TR1", 500, 500)]
+
+
+def test_one_number_for_refunds_of_two_trades_is_two_refunds():
+    first, second = paid("T1"), paid("T2")
+    statement = make_statement(
+        sale(first, "T1"),
+        sale(second, "T2"),
+        refund_line("1", "", 500, of=first, trade="T1"),
+        refund_line("1", "", 500, of=second, trade="T2"),
+    )
+    assert found(statement) == [("refund_unknown", "T1/1", 500, None), ("refund_unknown", "T2/1", 500, None)]
+
+
+def test_line_that_was_moved_to_the_next_day_is_looked_at_there():
+    stray = sale("POS-7", "T1", amount=500)
+    compare(make_statement(stray))
+    Difference.objects.update(state=Difference.State.CASE)
+    make_statement()
+    moved = make_statement(sale("POS-7", "T1", amount=500), day=DAY + timedelta(days=1))
+    compare_around(moved)
+    states = Difference.objects.values_list("day", "state").order_by("day")
+    assert list(states) == [(DAY, "gone"), (DAY + timedelta(days=1), "open")]
+
+
+def test_trade_in_two_currencies_leaves_nothing_unexplained():
+    payment = paid("T1")
+    statement = make_statement(sale(payment, "T1"), sale(payment, "T1", currency="USD"))
+    compare(statement)
+    totals = Statement.objects.get().totals
+    assert {currency: each["rest"] for currency, each in totals.items()} == {
+        "CNY": {"sales": 0, "refunds": 0},
+        "USD": {"sales": 0, "refunds": 0},
+    }

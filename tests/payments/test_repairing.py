@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 
+from payments import repairing
 from payments.cases import resolve_case
+from payments.channels.base import Outcome, PaymentReport, RefundReport
 from payments.errors import CannotRepair
 from payments.models import Case, Difference, Receipt, Refund, Statement
 from payments.reconciling import compare
+from payments.refunding import ask_refund
 from payments.repairing import BY_PEOPLE, REPAIRS, repair, repair_safe, words_for
 from shop.env import Fee
 from tests.factories import make_order, make_payment
@@ -143,3 +146,79 @@ def test_what_a_person_has_resolved_is_not_asked_again(admin_user):
     compare(statement)
     assert mend() == {"repaired": 0, "cases": 0}
     assert Case.objects.count() == 1
+
+
+def test_sale_and_its_refund_that_nobody_knew_end_as_a_refunded_order():
+    payment = make_payment(make_order())
+    compare(make_statement(refund_line("X1", "TR1", 12900, of=payment, trade="T1"), sale(payment, "T1")))
+    assert mend() == {"repaired": 2, "cases": 0}
+    payment.order.refresh_from_db()
+    assert payment.order.status == "REFUNDED"
+
+
+def test_what_a_file_has_shown_is_settled_when_the_channels_own_shows_it_too(admin_user):
+    payment = make_payment(make_order())
+    compare(make_statement(sale(payment, "T1"), origin=Statement.Origin.FILE))
+    mend()
+    resolve_case(Case.objects.get().pk, actor=admin_user, resolution="seen")
+    compare(make_statement(sale(payment, "T1")))
+    assert mend() == {"repaired": 1, "cases": 0}
+    payment.refresh_from_db()
+    assert payment.status == "PAID"
+
+
+def test_console_refunds_of_one_number_are_both_written_down():
+    first, second = paid("T1"), paid("T2")
+    compare(
+        make_statement(
+            sale(first, "T1"),
+            sale(second, "T2"),
+            refund_line("1", "", 500, of=first, trade="T1"),
+            refund_line("1", "", 500, of=second, trade="T2"),
+        )
+    )
+    assert mend() == {"repaired": 2, "cases": 0}
+    assert {refund.receipt.channel_number for refund in Refund.objects.all()} == {"T1", "T2"}
+    assert not Difference.objects.filter(ended_at=None).exists()
+
+
+def test_one_that_breaks_does_not_stop_the_others(monkeypatch):
+    first, second = make_payment(make_order()), make_payment(make_order(sku="cup"))
+    compare(make_statement(sale(first, "T1"), sale(second, "T2")))
+    whole = repairing.settle_payment
+
+    def break_off(report: PaymentReport, **more: Any) -> Any:
+        if report.channel_number == "T1":
+            raise RuntimeError("poisoned")
+        return whole(report, **more)
+
+    monkeypatch.setattr(repairing, "settle_payment", break_off)
+    assert mend() == {"repaired": 1, "cases": 1}
+    assert "RuntimeError" in Case.objects.get().evidence["why"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "status"),
+    [
+        (Outcome.OPEN, "open", "REFUNDING"),
+        (Outcome.REFUSED, "case", "FAILED"),
+        (Outcome.SUCCEEDED, "repaired", "REFUNDED"),
+        (Outcome.UNKNOWN, "repaired", "REFUNDED"),
+    ],
+)
+def test_channel_is_asked_before_its_statement_ends_a_refund(monkeypatch, outcome, state, status):
+    payment = paid("T1")
+    refund = ask_refund(payment.number, amount=500, reason="r", actor="anna")
+    told = RefundReport(outcome=outcome, number=refund.number)
+    monkeypatch.setattr(repairing, "_ask_about", lambda channel, refund: told)
+    compare(make_statement(sale(payment, "T1"), refund_line(refund.number, "", 500, of=payment, trade="T1")))
+    mend()
+    refund.refresh_from_db()
+    assert (Difference.objects.get(kind="refund_status").state, refund.status) == (state, status)
+
+
+def test_case_about_a_payment_stands_in_the_story_of_its_order():
+    payment = paid("T1")
+    compare(make_statement())
+    mend()
+    assert Case.objects.get().order == payment.order
