@@ -1,5 +1,5 @@
-"""Who may see an order: whoever holds its token, the browser session that placed it, or staff with the permission. Asked
-in one place, here.
+"""Who may see an order: its shopper, which is whoever holds its token or the browser session that placed it, and staff with
+the permission. Staff only look: what a shopper does, nobody does in their place. Asked in one place, here.
 
 The number alone gives nothing; a foreign order and a missing one look the same.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 from django.conf import settings
 
-from orders.errors import OrderNotFound
+from orders.errors import NotTheShopper, OrderNotFound
 from orders.models import Order
 from shop.numbers import is_number
 
@@ -34,17 +34,28 @@ def is_token_of(order: Order, token: str) -> bool:
 
 
 def find_order(number: str, *, token: str = "", session: Any = None, user: Any = None) -> Order:
-    """The order, for somebody who may see it. Raises OrderNotFound for everybody else."""
+    """The order, for somebody who may see it. Raises OrderNotFound for everybody else.
+
+    Before anything is done with it, see `check_shopper`.
+    """
     if not is_number(number):
         raise OrderNotFound(number)
     order = Order.objects.filter(number=number).first()
-    if order is None:
-        raise OrderNotFound(number)
-    owns_by_session = session is not None and number in session.get(SESSION_KEY, [])
-    owns_by_token = bool(token) and is_token_of(order, token)
-    if not (owns_by_session or owns_by_token or _sees_every_order(user)):
+    if order is None or not (is_shopper(order, token=token, session=session) or _sees_every_order(user)):
         raise OrderNotFound(number)
     return order
+
+
+def is_shopper(order: Order, *, token: str = "", session: Any = None) -> bool:
+    """Whether this is the order's shopper, who may be a member of the staff as well: by the session or by the token."""
+    owns_by_session = session is not None and order.number in session.get(SESSION_KEY, [])
+    return owns_by_session or (bool(token) and is_token_of(order, token))
+
+
+def check_shopper(order: Order, *, token: str = "", session: Any = None) -> None:
+    """Raises NotTheShopper for whoever may see the order by a permission only."""
+    if not is_shopper(order, token=token, session=session):
+        raise NotTheShopper(order.number)
 
 
 def _sees_every_order(user: Any) -> bool:

@@ -11,7 +11,14 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from orders.access import find_order, remember, token_of
-from orders.errors import DuplicateOrder, InvalidOrder, MixedCurrency, OrderNotFound, OutOfStock
+from orders.errors import (
+    DuplicateOrder,
+    InvalidOrder,
+    MixedCurrency,
+    NotTheShopper,
+    OrderNotFound,
+    OutOfStock,
+)
 from orders.models import Order, Product
 from orders.placing import Contact, Item, Placed, place_once, place_order
 from shop.api import (
@@ -44,6 +51,7 @@ describe_error(
 describe_error(
     OrderNotFound, lambda _: Problem(status=404, code="not_found", detail="There is no such order.")
 )
+describe_error(NotTheShopper, lambda e: Problem(status=403, code="forbidden", detail=str(e)))
 
 
 class ItemSerializer(StrictSerializer):

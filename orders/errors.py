@@ -7,6 +7,7 @@ OrderError
 ├── OutOfStock          fewer left than asked for (409)
 ├── DuplicateOrder      the same was ordered a moment ago (409); who means it says so
 ├── OrderNotFound       no such order, or not this person's (404)
+├── NotTheShopper       staff, who may look at the order and do nothing in the shopper's place (403)
 └── IllegalMove         a bug, or a rival was faster: the table has no such move
 """
 
@@ -50,6 +51,15 @@ class DuplicateOrder(OrderError):
 
 class OrderNotFound(OrderError):
     """Foreign and missing look the same."""
+
+
+class NotTheShopper(OrderError):
+    """Who may look at the order, by a permission, wanted to do what only its shopper does."""
+
+    def __init__(self, number: str) -> None:
+        super().__init__(
+            f"Only its shopper may do this with order {number}. Staff look at it here, and act on its page in the admin."
+        )
 
 
 class IllegalMove(OrderError):

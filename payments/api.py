@@ -4,18 +4,18 @@ refunds.
 
 import hashlib
 import time
-from typing import Any
+from typing import Any, cast
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.core.exceptions import PermissionDenied
+from django.contrib.auth.models import User
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from orders.access import find_order, is_token_of
+from orders.access import check_shopper, find_order, is_token_of
 from orders.api import order_fields
 from orders.errors import OrderNotFound
 from orders.models import Order
@@ -40,7 +40,7 @@ from payments.errors import (
 )
 from payments.models import Payment, Refund
 from payments.querying import keep_asking, query_by_person
-from payments.refunding import ask_refund
+from payments.recording import ask_refund_as, check_may_refund
 from payments.showing import OrderState
 from shop.api import (
     Flag,
@@ -140,13 +140,19 @@ class RefundSerializer(StrictSerializer):
 
 
 class ShopperView(APIView):
-    """A door for who may see the order: by token, by session, or staff."""
+    """A door for who may see the order: by token, by session, or staff, who only look."""
 
     authentication_classes = (ShopperAuthentication,)
 
     def find_order(self, request: Request, number: str) -> Order:
         """The order for the asker. Raises OrderNotFound."""
         return find_order_for(request._request, number)
+
+    def find_own_order(self, request: Request, number: str) -> Order:
+        """The order for its shopper, to do something with it. Raises OrderNotFound, NotTheShopper."""
+        order = self.find_order(request, number)
+        check_shopper_of(request._request, order)
+        return order
 
     def find_payment(self, request: Request, number: str) -> Payment:
         """The payment of an order that the asker may see. Raises PaymentNotFound."""
@@ -181,7 +187,7 @@ class PaymentsView(ShopperView):
     """`POST orders/{number}/payments`: apply for payment. 201 new, 200 the live one again."""
 
     def post(self, request: Request, number: str) -> Response:
-        order = self.find_order(request, number)
+        order = self.find_own_order(request, number)
         wanted = ApplySerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
         data = wanted.validated_data
@@ -205,7 +211,7 @@ class CancelView(ShopperView):
     """`POST orders/{number}/cancel`: the shopper gives up."""
 
     def post(self, request: Request, number: str) -> Response:
-        order = self.find_order(request, number)
+        order = self.find_own_order(request, number)
         cancel_order(order.number)
         order.refresh_from_db()
         return Response(order_fields(order))
@@ -223,6 +229,7 @@ class QueryView(ShopperView):
 
     def post(self, request: Request, number: str) -> Response:
         payment = self.find_payment(request, number)
+        check_shopper_of(request._request, payment.order)
         query_by_person(payment.number)
         payment.refresh_from_db()
         return Response(read_fields(payment))
@@ -233,13 +240,12 @@ class RefundsView(ShopperView):
 
     def post(self, request: Request, number: str) -> Response:
         payment = self.find_payment(request, number)
-        if not (request.user and request.user.is_staff and request.user.has_perm("payments.ask_refund")):
-            raise PermissionDenied
+        check_may_refund(request.user, payment)
         wanted = RefundSerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
-        refund = ask_refund(
-            payment.number,
-            actor=request.user.get_username(),
+        refund = ask_refund_as(
+            cast("User", request.user),
+            payment,
             key=read_key(request, f"refunds:{payment.number}"),
             **wanted.validated_data,
         )
@@ -385,3 +391,8 @@ def find_order_for(request: HttpRequest, number: str) -> Order:
         session=request.session,
         user=getattr(request, "user", None),
     )
+
+
+def check_shopper_of(request: HttpRequest, order: Order) -> None:
+    """Raises NotTheShopper, unless the request comes with the order's token or its session."""
+    check_shopper(order, token=bearer_token(request), session=request.session)

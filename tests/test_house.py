@@ -24,6 +24,7 @@ STEPS = [
     ["evidence", "reconciling"],
     ["repairing"],
     ["scanner", "doctor", "story", "home", "deeds"],
+    ["recording"],
     ["api", "views", "admin", "tasks", "checks", "management"],
     ["urls", "notify_urls", "apps", "templatetags"],
 ]

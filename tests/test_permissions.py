@@ -8,6 +8,7 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.urls import reverse
 
+from orders.models import Order
 from payments.admin.deeds import address_of, links_for
 from payments.channels.base import report_to_json
 from payments.deeds import DEEDS, Deed
@@ -164,6 +165,29 @@ def test_permission_is_for_who_stands_in_the_table(staff, permission):
 
 def test_viewer_is_offered_nothing(staff, rows):
     assert [links_for(staff["Viewer"], row) for row in rows.values()] == [[]] * len(rows)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/orders/{order}/cancel/",
+        "/orders/{order}/check/",
+        "/orders/{order}/pay/",
+        "/api/v1/orders/{order}/cancel",
+        "/api/v1/orders/{order}/payments",
+        "/api/v1/payments/{payment}/query",
+    ],
+)
+def test_what_the_shopper_does_nobody_of_the_staff_does_without_being_the_shopper(staff, path):
+    """Those who may see the order are told so; to others it looks as if there were none."""
+    payment = make_payment(make_order())
+    url, before = (
+        path.format(order=payment.order.number, payment=payment.number),
+        Order.objects.values().get(),
+    )
+    answers = {who: client_of(staff[who]).post(url).status_code for who in WHO}
+    assert answers == {who: 404 if who == "nobody" else 403 for who in WHO}
+    assert Order.objects.values().get() == before
 
 
 @pytest.mark.parametrize("model", [Payment, Receipt, Refund, Callback, Proposal, Case])

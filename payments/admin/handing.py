@@ -1,6 +1,6 @@
 """A statement comes: the pages on which staff hand in a file, or have one fetched. Nothing is decided here."""
 
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any, cast
 
 from django import forms
@@ -23,12 +23,12 @@ from payments.admin.records import record_action
 from payments.channels.registry import CLASSES, class_of, title_of
 from payments.models import Statement
 from payments.reconciling import compare_around
-from payments.statements import ask_statement, take_statement
+from payments.statements import ask_statement, is_over, take_statement
 from shop.uploads import MAX_FILE_BYTES
 
 
 class DayForm(forms.Form):
-    """One day of one channel that is configured here."""
+    """One day, which is over, of one channel that is configured here."""
 
     channel = forms.ChoiceField()
     day = forms.DateField(
@@ -42,10 +42,8 @@ class DayForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         told = super().clean() or {}
-        if "channel" in told and "day" in told:
-            today = datetime.now(class_of(told["channel"]).calendar).date()
-            if told["day"] > today:
-                self.add_error("day", "This day has not begun.")
+        if "channel" in told and "day" in told and not is_over(class_of(told["channel"]), told["day"]):
+            self.add_error("day", "This day is not over in the channel's calendar.")
         return told
 
 
@@ -85,6 +83,7 @@ def take_page(request: HttpRequest) -> HttpResponse:
     sentences = [
         "The file is read to its end before anything of it counts; then it is the statement of that day.",
         "It is a word of yours: nothing is settled by it until a second person agrees or the channel's own comes.",
+        "Once the channel's own statement of a day is here, no other file of that day is taken in.",
     ]
     return show_form(request, "Take in a file", sentences, form, back=list_url())
 

@@ -79,15 +79,15 @@ def carry_out(deed: Deed, row: Any, *, user: User, reason: str, data: Mapping[st
         result = deed.run(row, user, reason.strip(), data)
     except EXPECTED as error:
         words = say(error)
-        _write_down(deed, row, user, reason, words, is_done=False)
+        write_down(deed, row, user, reason, words, is_done=False)
         if isinstance(error, DeedRefused):
             raise
         raise DeedRefused(words) from error
     except Exception as error:  # the history keeps it, and the caller gets it
         words = f"It broke off ({type(error).__name__}): see what has become of it."
-        _write_down(deed, row, user, reason, words, is_done=False)
+        write_down(deed, row, user, reason, words, is_done=False)
         raise
-    _write_down(deed, row, user, reason, result, is_done=True)
+    write_down(deed, row, user, reason, result, is_done=True)
     return result
 
 
@@ -121,7 +121,8 @@ def _check(deed: Deed, row: Any, user: User, reason: str) -> None:
 
 
 @transaction.atomic
-def _write_down(deed: Deed, row: Model, user: User, reason: str, result: str, *, is_done: bool) -> None:
+def write_down(deed: Deed, row: Model, user: User, reason: str, result: str, *, is_done: bool) -> None:
+    """Say in the history of staff, and in the admin's own log, what came of it: both or neither."""
     row.refresh_from_db()  # a message may have found its order by now
     order = order_of(row)
     action = StaffAction.objects.create(

@@ -1,13 +1,14 @@
 """The pages about one order: its story, how to pay it, asking the channel, giving it up.
 
 Doors only: read the request, call one flow, show the answer in words. Looking (GET) changes nothing about an order;
-whatever changes it is a POST and may be sent twice without harm. Only coming back from a channel's page is a GET that asks
-that channel, as everybody may who sees the order.
+whatever changes it is a POST of its shopper and may be sent twice without harm. Only coming back from a channel's page is
+a GET that asks that channel, as everybody may who sees the order.
 """
 
 import functools
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from django.conf import settings
@@ -18,7 +19,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 
-from orders.access import SESSION_KEY, find_order, is_token_of, remember, token_of
+from orders.access import SESSION_KEY, find_order, is_shopper, is_token_of, remember, token_of
 from orders.errors import OrderNotFound
 from orders.models import Order
 from payments.applying import apply_for_payment
@@ -60,7 +61,7 @@ COUNTING = CHOOSING | {Situation.STARTING, Situation.WAITING}
 
 
 def with_order(page: OrderPage) -> Page:
-    """Find the order for whoever may see it; a foreign one and a missing one give the same 404.
+    """Find the order for whoever may see it; a foreign one and a missing one give the same 404. Staff may only look.
 
     A token in the address counts once: the session remembers the order, and the address is left without it. What PayPal
     calls a token, in the address by which its shoppers return, is none.
@@ -74,6 +75,8 @@ def with_order(page: OrderPage) -> Page:
         except OrderNotFound:
             return render(request, "404.html", status=404)
         if not token or not is_token_of(order, token):
+            if request.method == "POST" and not is_shopper(order, session=request.session):
+                return render(request, "403.html", {"order": order}, status=403)
             return page(request, order)
         if number not in request.session.get(SESSION_KEY, []):
             with held_session(request) as session:
@@ -100,7 +103,7 @@ def _look_at(request: HttpRequest, order: Order) -> HttpResponse:
     if request.GET:
         return _come_back(order)
     view = view_order(order)
-    about = _about(view)
+    about = _about(request, view)
     about["line"] = tell_order(view, about["words"])
     return render(request, "order.html", about | {"story": tell_story(order, about["returns"])})
 
@@ -201,9 +204,11 @@ def _show_pay(
 ) -> HttpResponse:
     view = view_order(order)
     choice = offer_methods(request, view)
+    if not is_shopper(order, session=request.session):  # staff see how far it is, and choose nothing
+        choice = replace(choice, is_open=False, asks_payer=False, goes_on=False)
     action = {} if choice.is_open else _open_action(view)
     leads_to = action["url"] if action.get("type") == "form" else ""
-    context = _about(view, is_choosing=choice.is_open) | {
+    context = _about(request, view, is_choosing=choice.is_open) | {
         "choice": choice,
         "problem": problem,
         "lifetime_s": settings.ORDER_LIFETIME_S,
@@ -241,12 +246,13 @@ def _ways_out(request: HttpRequest, order: Order) -> dict[str, Any]:
     }
 
 
-def _about(view: OrderView, *, is_choosing: bool = False) -> dict[str, Any]:
-    """What order and pay page both show: the view, its words, and how soon to look again."""
+def _about(request: HttpRequest, view: OrderView, *, is_choosing: bool = False) -> dict[str, Any]:
+    """What order and pay page both show: the view, its words, who looks, and how soon to look again."""
     returns = list_returns(view)
     words = tell(view, returns)
     return {
         "view": view,
+        "is_shopper": is_shopper(view.order, session=request.session),
         "returns": returns,
         "order": view.order,
         "payment": view.payment,

@@ -1,5 +1,7 @@
 """Who sees an order's pages: the browser that placed it, whoever holds its link, and staff. Nobody else."""
 
+from typing import Any
+
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
@@ -7,8 +9,10 @@ from django.test import Client
 
 from orders.access import SESSION_KEY, token_of
 from orders.models import Order
+from payments.models import Call, Payment
+from shop.models import Event
 from tests.checkout.conftest import fill_cart, form_of, own
-from tests.factories import make_order
+from tests.factories import make_order, make_payment
 
 pytestmark = pytest.mark.django_db
 
@@ -104,3 +108,83 @@ def test_staff_with_the_permission_see_every_order_and_others_who_logged_in_do_n
     user.user_permissions.set(Permission.objects.filter(codename=permission))
     shopper.force_login(user)
     assert shopper.get(path.format(make_order().number)).status_code == status
+
+
+# ---- staff look, and do nothing in the shopper's place -----------------------------------------------------------
+
+
+@pytest.fixture
+def vic(shopper) -> Client:
+    """The browser of somebody who may see every order. The deeds of the back office are given as well: they are no way in."""
+    user = get_user_model().objects.create_user("vic", is_staff=True)
+    names = ["view_order", "cancel_order", "ask_payment"]
+    user.user_permissions.set(Permission.objects.filter(codename__in=names))
+    shopper.force_login(user)
+    return shopper
+
+
+@pytest.mark.parametrize("path", ["pay/", "pay/?choose", "check/", "cancel/"])
+def test_staff_press_nothing_on_a_shoppers_pages_and_are_sent_to_the_admin(vic, wechat, path):
+    order = make_order()
+    make_payment(order)
+    before = read_rows()
+    answer = vic.post(f"/orders/{order.number}/{path}", {"channel": "wechat", "scene": "qr"})
+    assert answer.status_code == 403
+    assert f'href="/admin/orders/order/{order.pk}/change/"' in answer.content.decode()
+    assert read_rows() == before
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("orders/{order}/cancel", {}),
+        ("orders/{order}/payments", {"channel": "wechat", "scene": "qr"}),
+        ("payments/{payment}/query", {}),
+    ],
+)
+def test_staff_do_nothing_in_the_shoppers_place_over_the_api(vic, wechat, path, body):
+    order = make_order()
+    path = path.format(order=order.number, payment=make_payment(order).number)
+    before = read_rows()
+    answer = vic.post(f"/api/v1/{path}", body, content_type="application/json")
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+    assert "in the admin" in answer.json()["detail"]
+    assert read_rows() == before
+
+
+def read_rows() -> list[Any]:
+    """Whatever a shopper's button would change."""
+    return [list(model.objects.values()) for model in (Order, Payment, Call, Event)]
+
+
+@pytest.mark.parametrize("path", ["", "pay/", "pay/?choose&channel=wechat&scene=qr"])
+@pytest.mark.parametrize("has_begun", [True, False])
+def test_page_offers_staff_no_button_and_tells_them_no_link_that_would_make_them_the_shopper(
+    vic, five, path, has_begun
+):
+    order = make_order()
+    if has_begun:
+        make_payment(order, action={"type": "redirect", "url": "https://pay.example/"})
+    page = vic.get(f"/orders/{order.number}/{path}").content.decode()
+    assert f'action="/orders/{order.number}' not in page
+    assert token_of(order) not in page
+    assert f'href="/admin/orders/order/{order.pk}/change/"' in page
+
+
+def test_staff_who_placed_the_order_are_its_shopper(vic, wechat):
+    order = make_order()
+    path = own(vic, order)
+    page = vic.get(path).content.decode()
+    assert f'action="{path}cancel/"' in page
+    assert "/admin/" not in page
+    assert vic.post(f"{path}cancel/").status_code == 302
+    order.refresh_from_db()
+    assert order.status == "CLOSED"
+
+
+def test_staff_who_hold_the_token_are_its_shopper_over_the_api(vic):
+    order = make_order()
+    bearer = {"Authorization": f"Bearer {token_of(order)}"}
+    assert vic.post(f"/api/v1/orders/{order.number}/cancel", headers=bearer).status_code == 200
+    order.refresh_from_db()
+    assert order.status == "CLOSED"

@@ -15,7 +15,7 @@ from payments.models import Case, Difference, Statement
 from tests.conftest import channel_variables
 from tests.payments.test_statements import bill
 from tests.sandbox_process import SandboxProcess
-from tests.statements import DAY, paid, refunded
+from tests.statements import DAY, make_statement, paid, refunded, sale
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -82,6 +82,13 @@ def test_fix_makes_cases_of_what_a_file_cannot_settle(run):
     assert status == 1
     assert "0 put right, 1 are a person's" in text
     assert Case.objects.get().kind == Case.Kind.BOOKS
+
+
+def test_file_does_not_take_the_place_of_the_channels_own(run):
+    own = make_statement(sale("POS-7", "T1"))
+    status, text = run(trades=("T2",))
+    assert (status, "own statement of this day is here already" in text) == (2, True)
+    assert Statement.objects.get() == own
 
 
 def test_running_it_again_changes_nothing(run):

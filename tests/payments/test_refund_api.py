@@ -3,11 +3,13 @@
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from orders.access import token_of
-from payments.models import Payment, Refund
+from payments import recording
+from payments.models import Payment, Refund, StaffAction
 from payments.settling import settle_payment
 from shop.models import Source
 from tests.factories import make_order, make_payment, report
@@ -128,3 +130,68 @@ def test_browser_session_needs_its_csrf_token(payment):
     client.force_login(user)
     assert ask(client, payment).status_code == 403
     assert not Refund.objects.exists()
+
+
+# ---- what staff did stands in both books -------------------------------------------------------------------------
+
+
+def list_actions() -> list[tuple[str, str, str, bool]]:
+    return list(StaffAction.objects.values_list("actor", "action", "reason", "is_done"))
+
+
+def test_refund_stands_in_the_history_of_staff_and_in_the_log_of_the_admin(staff, payment):
+    ask(staff, payment)
+    assert list_actions() == [("sue", "refund_payment", "broken", True)]
+    action = StaffAction.objects.get()
+    assert (action.order_number, action.subject) == (payment.order.number, payment.number)
+    logged = LogEntry.objects.get()
+    assert (logged.user.username, logged.get_edited_object()) == ("sue", payment)
+    for told in (action.result, logged.change_message):
+        assert Refund.objects.get().number in told
+        assert "¥9.00" in told
+
+
+def test_same_refund_asked_for_again_is_written_down_once(staff, payment):
+    for replayed in (None, "true"):
+        answer = ask(staff, payment, **{"Idempotency-Key": "k1"})
+        assert (answer.status_code, answer.headers.get("Idempotency-Replayed")) == (201, replayed)
+    assert (StaffAction.objects.count(), LogEntry.objects.count()) == (1, 1)
+
+
+def test_refund_whose_process_died_before_it_was_written_down_is_written_down_by_the_second_try(
+    staff, payment, monkeypatch
+):
+    def die(*_: Any, **__: Any) -> None:
+        raise RuntimeError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recording, "write_down", die)
+        with pytest.raises(RuntimeError):
+            ask(staff, payment, **{"Idempotency-Key": "k1"})
+    assert (Refund.objects.count(), list_actions()) == (1, [])
+    assert ask(staff, payment, **{"Idempotency-Key": "k1"}).status_code == 201
+    assert (Refund.objects.count(), list_actions()) == (1, [("sue", "refund_payment", "broken", True)])
+
+
+def test_refusal_is_written_down_as_well(staff, payment):
+    ask(staff, payment, {"amount": 12901, "reason": "too much"})
+    assert list_actions() == [("sue", "refund_payment", "too much", False)]
+    assert "refused" in LogEntry.objects.get().change_message
+
+
+def test_break_off_is_written_down_as_well(staff, payment, monkeypatch):
+    def break_off(*_: Any, **__: Any) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(recording, "ask_refund", break_off)
+    with pytest.raises(RuntimeError):
+        ask(staff, payment)
+    assert list_actions() == [("sue", "refund_payment", "broken", False)]
+    assert "broke off" in StaffAction.objects.get().result
+
+
+def test_attempt_of_staff_without_the_permission_is_written_down_and_that_of_a_shopper_is_not(payment):
+    ask(Client(), payment, Authorization=f"Bearer {token_of(payment.order)}")
+    assert list_actions() == []
+    ask(log_in(hire("tom", "view_order")), payment)
+    assert list_actions() == [("tom", "refund_payment", "", False)]

@@ -2,7 +2,9 @@
 
 import gzip
 import io
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, time, timedelta
 from typing import Any
 
@@ -10,20 +12,24 @@ import pytest
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from payments.channels.base import BadStatement
-from payments.channels.registry import UnknownChannel
+from payments.channels.base import BadStatement, NotReady
+from payments.channels.registry import UnknownChannel, get_channel
 from payments.models import Case, Entry, Payment, Receipt, Statement
+from payments.reconciling import compare
 from payments.sandbox.clock import BEIJING
 from payments.sandbox.records import Booking, Trade
 from payments.sandbox.wechat_bills import write_bill
 from payments.statements import (
     FETCH_STATEMENT,
+    NotReconciled,
     ask_statement,
     current_statement,
     fetch_by_alarm,
+    fetch_statement,
     promise_statements,
     take_statement,
 )
+from shop import processes
 from shop.alarms import Claim, claim_due
 from shop.models import Alarm
 from tests.conftest import channel_variables
@@ -65,6 +71,17 @@ def take(content: bytes) -> Statement:
     return take_statement("wechat", DAY, io.BytesIO(content), given_by="amy")
 
 
+@pytest.fixture
+def fetch(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], Statement]:
+    """Fetch the statement of DAY from a channel that gives this."""
+
+    def fetch_content(content: bytes) -> Statement:
+        monkeypatch.setattr(get_channel("wechat"), "fetch_statement", lambda day, into: into.write(content))
+        return fetch_statement("wechat", DAY)
+
+    return fetch_content
+
+
 def test_every_line_becomes_an_entry_as_it_stands(mchid):
     statement = take(bill(mchid, "T1", "T2"))
     assert (statement.entries, statement.origin, statement.given_by) == (2, "file", "amy")
@@ -91,6 +108,73 @@ def test_former_file_counts_again_when_it_comes_again(mchid):
     take(bill(mchid, "T1", "T2"))
     take(bill(mchid, "T1"))
     assert current_statement("wechat", DAY) == first
+
+
+def test_no_file_of_a_person_takes_the_place_of_the_channels_own(mchid, fetch):
+    own = fetch(bill(mchid, "T1", "T2"))
+    with pytest.raises(BadStatement, match="own statement of this day is here already"):
+        take(bill(mchid, "T1"))
+    assert list(Statement.objects.all()) == [own]
+    assert current_statement("wechat", DAY) == own
+
+
+def test_file_that_the_channel_has_restated_does_not_count_again_because_a_person_has_it(mchid, fetch):
+    fetch(bill(mchid, "T1"))
+    restated = fetch(bill(mchid, "T1", "T2"))
+    with pytest.raises(BadStatement, match="here already"):
+        take(bill(mchid, "T1"))
+    assert current_statement("wechat", DAY) == restated
+
+
+def test_persons_copy_of_the_channels_own_changes_nothing(mchid, fetch):
+    own = fetch(bill(mchid, "T1"))
+    copy = take(bill(mchid, "T1"))
+    assert (copy, copy.origin, copy.given_by, copy.read_at) == (own, "fetched", "", own.read_at)
+
+
+def test_channels_own_takes_the_place_of_a_persons_file(mchid, fetch):
+    take(bill(mchid, "T1"))
+    own = fetch(bill(mchid, "T1", "T2"))
+    assert current_statement("wechat", DAY) == own
+
+
+def test_file_of_a_day_that_is_not_over_is_refused(mchid):
+    today = timezone.now().astimezone(BEIJING).date()
+    with pytest.raises(BadStatement, match="is not over"):
+        take_statement("wechat", today, io.BytesIO(bill(mchid, "T1")), given_by="amy")
+    assert not Statement.objects.exists()
+
+
+def test_day_that_is_not_over_is_not_fetched(monkeypatch):
+    """Some channels would list what there is so far, and it would count as the whole."""
+    monkeypatch.setattr(
+        get_channel("wechat"), "fetch_statement", lambda day, into: pytest.fail("it was asked")
+    )
+    with pytest.raises(NotReady, match="is not over"):
+        fetch_statement("wechat", timezone.now().astimezone(BEIJING).date())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("number", "P" * 65),
+        ("channel_number", "T\0"),
+        ("currency", "CNYY"),
+        ("trade_number", "T" * 65),
+        ("code", "\0"),
+        ("amount_minor", 2**63),
+        ("fee_minor", -(2**63) - 1),
+    ],
+    ids=["number", "zero byte", "currency", "trade", "code", "amount", "fee"],
+)
+def test_line_that_no_column_holds_is_refused_by_its_name(mchid, monkeypatch, name, value):
+    channel = get_channel("wechat")
+    lines = list(channel.read_statement(io.BytesIO(bill(mchid, "T1", "T2"))))
+    lines[1] = replace(lines[1], **{name: value})
+    monkeypatch.setattr(channel, "read_statement", lambda file: iter(lines))
+    with pytest.raises(BadStatement, match=f"trade 2: its {name} is l"):
+        take(b"")
+    assert not Statement.objects.exists()
 
 
 def test_packed_bill_is_taken_as_well(mchid):
@@ -185,6 +269,47 @@ def test_statement_that_has_come_is_not_promised():
     assert promised() == beijing_days(3, 1)
 
 
+def test_statement_that_only_a_person_has_given_is_promised_all_the_same():
+    used_since(30)
+    make_statement(day=timezone.now().astimezone(BEIJING).date() - timedelta(days=2), origin="file")
+    promise_statements()
+    assert promised() == beijing_days(3, 2, 1)
+
+
+def use_on(days_ago: int) -> None:
+    """An attempt at the noon of that day."""
+    used_since(30)
+    day = timezone.now().astimezone(BEIJING).date() - timedelta(days=days_ago)
+    payment = make_payment(make_order(sku="more"))
+    Payment.objects.filter(pk=payment.pk).update(created_at=datetime.combine(day, time(12), BEIJING))
+
+
+def test_day_with_money_in_which_nobody_looked_for_long_is_promised_later():
+    use_on(9)
+    promise_statements()
+    assert promised() == beijing_days(9, 3, 2, 1)
+    alarm = Alarm.objects.get(kind=FETCH_STATEMENT, subject=beijing_days(9)[0])
+    assert alarm.last_at is not None
+    assert alarm.last_at > timezone.now() + timedelta(days=2)
+
+
+def test_day_longer_ago_than_anybody_looks_back_is_not_promised():
+    use_on(15)
+    promise_statements()
+    assert promised() == beijing_days(3, 2, 1)
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_day_that_was_asked_for_in_vain_is_not_promised_again(is_open):
+    use_on(9)
+    resolved_at = None if is_open else timezone.now()
+    Case.objects.create(
+        kind=Case.Kind.BOOKS, subject=beijing_days(9)[0], deadline=timezone.now(), resolved_at=resolved_at
+    )
+    promise_statements()
+    assert promised() == beijing_days(3, 2, 1)
+
+
 def test_promise_is_due_when_the_channel_has_its_bill_ready():
     used_since(30)
     promise_statements()
@@ -228,10 +353,83 @@ def test_statement_that_never_came_of_a_day_with_money_is_a_case():
 
 
 @pytest.mark.usefixtures("nothing_comes")
+def test_statement_that_never_came_of_a_day_with_an_attempt_is_a_case():
+    make_payment(make_order())
+    Payment.objects.update(created_at=datetime.combine(DAY, time(12), BEIJING))
+    fetch_by_alarm(claim(is_last=True))
+    assert Case.objects.get().subject == f"wechat:{DAY}"
+
+
+@pytest.mark.usefixtures("nothing_comes")
+def test_statement_that_never_came_of_a_day_with_money_that_was_learnt_of_later_is_a_case():
+    paid("T1")  # at noon of DAY, as the channel says now
+    fetch_by_alarm(claim(is_last=True))
+    assert Case.objects.get().subject == f"wechat:{DAY}"
+
+
+@pytest.mark.usefixtures("nothing_comes")
 def test_statement_that_never_came_of_a_day_without_money_is_none():
     fetch_by_alarm(claim(is_last=True))
     assert promised() == []
     assert not Case.objects.exists()
+
+
+PROGRAMS = {
+    "a wrong call": "raise SystemExit(2)",
+    "killed": "import os; os.kill(os.getpid(), 9)",
+    "too long": "import time; time.sleep(60)",
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
+def test_reconciling_that_breaks_off_fails_its_alarm(monkeypatch, program):
+    start = processes.start_group
+    monkeypatch.setattr(processes, "start_group", lambda words: start([sys.executable, "-c", program]))
+    monkeypatch.setattr("payments.statements.TIME_LIMIT_S", 5.0 if "sleep" not in program else 0.2)
+    with pytest.raises(NotReconciled):
+        fetch_by_alarm(claim(is_last=True))
+    assert promised() == [f"wechat:{DAY}"]
+
+
+@pytest.mark.parametrize("is_compared", [True, False])
+def test_statement_that_was_taken_in_and_not_compared_fails_its_alarm(mchid, fetch, monkeypatch, is_compared):
+    def reconcile(channel: str, day: str) -> None:
+        own = fetch(bill(mchid, "T1"))
+        if is_compared:
+            compare(own)
+
+    monkeypatch.setattr("payments.statements._reconcile", reconcile)
+    if not is_compared:
+        with pytest.raises(NotReconciled, match="not compared"):
+            fetch_by_alarm(claim(is_last=True))
+    else:
+        fetch_by_alarm(claim(is_last=True))
+    assert bool(promised()) is not is_compared
+
+
+def test_statement_that_came_again_and_was_not_compared_again_fails_its_alarm(mchid, fetch, monkeypatch):
+    compare(fetch(bill(mchid, "T1")))
+    monkeypatch.setattr(
+        "payments.statements._reconcile", lambda channel, day: fetch(bill(mchid, "T1")) and None
+    )
+    with pytest.raises(NotReconciled):
+        fetch_by_alarm(claim(is_last=False))
+
+
+def test_file_that_a_person_hands_in_meanwhile_is_not_what_the_alarm_waits_for(mchid, monkeypatch):
+    monkeypatch.setattr(
+        "payments.statements._reconcile", lambda channel, day: compare(take(bill(mchid, "T1"))) and None
+    )
+    due_at = (waiting := claim(is_last=False)).due_at
+    fetch_by_alarm(waiting)
+    assert Alarm.objects.get(kind=FETCH_STATEMENT).due_at == due_at
+
+
+def test_alarm_of_a_channel_that_is_not_configured_any_more_ends(settings):
+    waiting = claim(is_last=False)
+    settings.CHANNELS = {"wechat": None}
+    fetch_by_alarm(waiting)
+    assert promised() == []
 
 
 def test_case_of_a_statement_that_never_came_closes_when_it_does(mchid):

@@ -17,7 +17,7 @@ from payments.models import Difference, Statement
 from payments.reconciling import compare_around
 from payments.repairing import repair_around
 from payments.statements import Progress, current_statement, fetch_statement, take_statement
-from shop.money import CURRENCIES, for_people
+from shop.money import for_people
 
 LOCK = "select pg_try_advisory_lock(hashtext(%s))"
 UNLOCK = "select pg_advisory_unlock(hashtext(%s))"
@@ -105,7 +105,7 @@ def _take_in(channel: str, day: date, path: str | None, by: str) -> Statement:
         raise CommandError(f"{path} cannot be read: {error.strerror}.", returncode=2) from error
     except BadStatement as error:
         raise CommandError(
-            f"This statement cannot be believed: {error}.", returncode=2 if path else 1
+            f"This statement is not taken in: {error}.", returncode=2 if path else 1
         ) from error
     except ChannelError as error:
         return _take_known(channel, day, error)
@@ -169,7 +169,7 @@ def _print_table(statement: Statement, found: list[Difference], repaired: dict[s
 
 def _print_totals(currency: str, totals: dict[str, Any]) -> None:
     def text(amount: int) -> str:
-        return for_people(amount, currency) if currency in CURRENCIES else f"{amount} {currency}"
+        return for_people(amount, currency)
 
     theirs, ours = totals["theirs"], totals["ours"]
     print(f"\n{currency:<26}{'sales':>16}{'refunds':>16}{'fees':>14}{'net':>16}")

@@ -1,0 +1,50 @@
+"""A refund that staff ask for over the API, written into the two books that the back office keeps: the history of staff,
+which nobody changes, and the admin's own log. What may be given back, `payments.refunding` decides.
+"""
+
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
+
+from payments.deeds import EXPECTED, find_deed, say, say_missing, write_down
+from payments.models import Payment, Refund, StaffAction
+from payments.refunding import ask_refund
+from shop.idempotency import Key
+
+# In the history it is the same, whichever door was taken.
+DEED = find_deed("refund_payment", Payment)
+
+
+def check_may_refund(user: Any, payment: Payment) -> None:
+    """Raises PermissionDenied for a shopper, and for staff without the permission, whose attempt is kept."""
+    if not (user and user.is_staff):
+        raise PermissionDenied
+    if not user.has_perm(DEED.permission):
+        write_down(DEED, payment, user, "", say_missing(DEED), is_done=False)
+        raise PermissionDenied
+
+
+def ask_refund_as(user: User, payment: Payment, *, amount: int, reason: str, key: Key | None) -> Refund:
+    """`ask_refund` in this person's name. What came of it is kept, once for each `key`; raises what `ask_refund` raises.
+
+    Never inside a transaction.
+    """
+    try:
+        refund = ask_refund(payment.number, amount=amount, reason=reason, actor=user.get_username(), key=key)
+    except EXPECTED as error:
+        write_down(DEED, payment, user, reason, say(error), is_done=False)
+        raise
+    except Exception as error:  # the history keeps it, and the caller gets it
+        words = f"It broke off ({type(error).__name__}): see what has become of it."
+        write_down(DEED, payment, user, reason, words, is_done=False)
+        raise
+    if not (refund.is_replay and _is_written(payment, refund)):  # the process may have died in between
+        words = f"{refund.amount_text} over the API: refund {refund.number} is {refund.status}."
+        write_down(DEED, payment, user, reason, words, is_done=True)
+    return refund
+
+
+def _is_written(payment: Payment, refund: Refund) -> bool:
+    done = StaffAction.objects.filter(order_number=payment.order.number, action=DEED.name, is_done=True)
+    return done.filter(result__contains=refund.number).exists()
