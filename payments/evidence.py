@@ -6,7 +6,7 @@ who proposes. Nothing here calls a channel.
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -24,6 +24,7 @@ from payments.models import Callback, Case, Entry, Payment, Proposal, Statement
 from payments.moves import end_proposal, lock_payment, lock_proposal
 from payments.settling import settle_payment
 from payments.statuses import PaymentStatus, Settled
+from shop.clock import read_now
 from shop.locks import stand_in_line
 from shop.models import Source
 from shop.money import CURRENCIES
@@ -37,6 +38,8 @@ MAX_SOURCE = 100
 MAX_CHANNEL_NUMBER = 64
 MAX_DIGITS = 18
 BIGGEST = 2**63 - 1
+# A person may name the day only, and a clock may be wrong by minutes.
+BEFORE, AHEAD = timedelta(days=1), timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,6 +237,14 @@ def _read_callback(proposal: Proposal) -> Facts:
     )
 
 
+def _read_word(proposal: Proposal) -> Facts:
+    facts, begun_at = _facts_of(proposal), proposal.payment.created_at
+    at = facts.paid_at
+    if at is not None and at.tzinfo is not None and not begun_at - BEFORE <= at <= read_now() + AHEAD:
+        raise BadEvidence(f"It was paid after {begun_at - BEFORE:%Y-%m-%d %H:%M} UTC, and not in the future.")
+    return facts
+
+
 def _facts_of(proposal: Proposal) -> Facts:
     return Facts(
         channel_number=proposal.channel_number,
@@ -246,7 +257,7 @@ def _facts_of(proposal: Proposal) -> Facts:
 READERS: dict[str, Callable[[Proposal], Facts]] = {
     Proposal.Evidence.ENTRY: _read_entry,
     Proposal.Evidence.CALLBACK: _read_callback,
-    Proposal.Evidence.WORD: _facts_of,  # there is nothing but what was told
+    Proposal.Evidence.WORD: _read_word,  # there is nothing but what was told
 }
 
 

@@ -5,7 +5,7 @@ transaction. Lock order everywhere: order, payment, refund or proposal, then pro
 is written last.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -186,8 +186,13 @@ def end_doubt(payment: Payment) -> None:
 
 def find_receipt(**which: Any) -> Receipt | None:
     """One receipt, the one that pays its order before any other."""
+    return paying_of(Receipt.objects.filter(**which))
+
+
+def paying_of(receipts: Iterable[Receipt]) -> Receipt | None:
+    """Of some receipts the one that pays, before any other."""
     return min(
-        Receipt.objects.filter(**which),
+        receipts,
         key=lambda receipt: (receipt.receipt_class != ReceiptClass.SETTLED, receipt.pk),
         default=None,
     )

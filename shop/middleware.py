@@ -44,8 +44,10 @@ class StaffTimeMiddleware(MiddlewareMixin):
     def process_request(self, request: HttpRequest) -> None:
         if request.path.startswith("/admin/"):
             timezone.activate(ZoneInfo(settings.DISPLAY_TIME_ZONE))
-        else:
-            timezone.deactivate()
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        timezone.deactivate()  # whoever has this thread next
+        return response
 
 
 def policy_with_form(url: str) -> str:

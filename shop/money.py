@@ -5,21 +5,38 @@ Only here do minor units become decimal strings, for a channel's protocol or a p
 
 from decimal import Decimal, InvalidOperation
 
+# What we sell in. A channel may report money of any other.
 CURRENCIES = ("CNY", "BRL", "USD")
-MINOR_PER_MAJOR = {"CNY": 100, "BRL": 100, "USD": 100}
 SYMBOLS = {"CNY": "¥", "BRL": "R$", "USD": "$"}
+# Currencies whose decimals are not two, by ISO 4217.
+WHOLE = frozenset({
+    "BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF",
+})  # fmt: skip
+THOUSANDTHS = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
+
+
+def places_of(currency: str) -> int:
+    """How many decimals amounts of a currency have; two where we know nothing of it."""
+    if currency in WHOLE:
+        return 0
+    return 3 if currency in THOUSANDTHS else 2
+
+
+def symbol_of(currency: str) -> str:
+    """What stands before an amount: "¥", or the code of a currency that we do not sell in."""
+    return SYMBOLS.get(currency, f"{currency} ".lstrip())
 
 
 def to_decimal_string(amount_minor: int, currency: str) -> str:
     """12900, "CNY" → "129.00": the plain form that channels' protocols want."""
-    places = len(str(MINOR_PER_MAJOR[currency])) - 1
+    places = places_of(currency)
     return f"{Decimal(amount_minor).scaleb(-places):.{places}f}"
 
 
 def from_decimal_string(text: str, currency: str) -> int:
     """ "129.00", "CNY" → 12900. Raises ValueError for anything that is not a whole number of minor units."""
     try:
-        scaled = Decimal(text) * MINOR_PER_MAJOR[currency]
+        scaled = Decimal(text) * 10 ** places_of(currency)
     except InvalidOperation as error:
         raise ValueError(f"not an amount: {text!r}") from error
     if not scaled.is_finite() or scaled != scaled.to_integral_value():
@@ -28,6 +45,6 @@ def from_decimal_string(text: str, currency: str) -> int:
 
 
 def for_people(amount_minor: int, currency: str) -> str:
-    """12900, "CNY" → "¥129.00"; 123456, "USD" → "$1,234.56"."""
+    """12900, "CNY" → "¥129.00"; 123456, "USD" → "$1,234.56"; 700, "EUR" → "EUR 7.00"."""
     major = Decimal(to_decimal_string(amount_minor, currency))
-    return f"{SYMBOLS[currency]}{major:,.2f}"
+    return f"{symbol_of(currency)}{major:,.{places_of(currency)}f}"

@@ -161,8 +161,20 @@ def test_body_of_a_callback_is_shown_escaped_and_what_proves_it_is_masked(admin_
             b'{"a": [{"client_secret": "sk_live_1"}]}',
             '{\n  "a": [\n    {\n      "client_secret": "sk_l…"\n    }\n  ]\n}',
         ),
+        (b"<xml><sign>abcdefgh</sign><id>P1</id></xml>", "<xml><sign>abcd…</sign><id>P1</id></xml>"),
+        (b"<sign><![CDATA[abcdefgh]]></sign>", "<sign><![CDATA[abcd…]]></sign>"),
+        (rb'{"data": "{\"sign\":\"abcdefgh\"}"}', '{\n  "data": "{\\"sign\\":\\"abcd…\\"}"\n}'),
+        (b'{"id": "P1", "sign": "abcdefgh", "x', '{"id": "P1", "sign": "abcd…", "x'),
+        (b'{"sign_type": "RSA2", "sign": "abcdefgh', '{"sign_type": "RSA2", "sign": "abcd…'),
+        (
+            rb'{"data": "{\"id\":\"P1\",\"sign\":\"abcdefgh\",\"a',
+            r'{"data": "{\"id\":\"P1\",\"sign\":\"abcd…\",\"a',
+        ),
+        (b'{"sign": 12345678}', '{\n  "sign": "1234…"\n}'),
+        (b'{"sign": 12345678,', '{"sign": 1234…,'),
         (b"\xff\x00", "\ufffd\x00"),
         (b"[" * 100_000, "[" * 100_000),
+        (b"\\" * 100_000, "\\" * 100_000),
     ],
 )
 def test_secrets_of_a_message_are_masked_in_whatever_form_it_came(body, shown):
@@ -193,6 +205,56 @@ def test_lists_take_the_same_statements_whatever_their_length_and_count_no_table
     assert len(many) == len(few) <= 9
     of_all = re.compile(r'count\(\*\) as "__count" from "\w+"$', re.IGNORECASE)
     assert not [sql for sql in many if of_all.search(sql)]
+
+
+@pytest.mark.parametrize("model", MONEY)
+def test_no_list_reads_all_rows_to_offer_its_filters(admin_client, order, model):
+    assert not [sql for sql in statements_of(admin_client, url(model, "changelist")) if "DISTINCT" in sql]
+
+
+@pytest.mark.parametrize(
+    ("model", "query", "other"),
+    [
+        (Call, "operation=query", "operation=close"),
+        (Call, "outcome=open", "outcome=refused"),
+        (Event, "to_status=PAID", "to_status=SHIPPED"),
+        (Alarm, "kind=follow_up", "kind=expire_order"),
+    ],
+)
+def test_filters_of_fixed_choices_show_what_they_say(admin_client, order, model, query, other):
+    shown = admin_client.get(f"{url(model, 'changelist')}?{query}").context["cl"]
+    column, value = query.split("=")
+    assert {getattr(row, column) for row in shown.result_list} == {value}
+    offered = {choice for spec in shown.filter_specs for choice, _ in getattr(spec, "lookup_choices", ())}
+    assert value in offered
+    assert not admin_client.get(f"{url(model, 'changelist')}?{other}").context["cl"].result_list
+
+
+@pytest.mark.parametrize(
+    ("model", "query"),
+    [
+        (Callback, "body=x"),
+        (Callback, "headers__wechatpay-signature__startswith=c2l"),
+        (Callback, "report__payer__startswith=a"),
+        (Order, "email__icontains=anna"),
+        (Order, "content_hash__startswith=a"),
+        (Payment, "payer__gt="),
+        (IdempotencyKey, "key__contains=a"),
+    ],
+)
+def test_columns_that_a_list_does_not_filter_by_cannot_be_guessed(admin_client, order, model, query):
+    assert admin_client.get(f"{url(model, 'changelist')}?{query}").status_code == 400
+
+
+@pytest.mark.parametrize("query", ["channel=%00", "case=%00", "status__exact=%00", "q=%00"])
+@pytest.mark.parametrize("page", ["", "export/"])
+def test_what_no_text_can_hold_breaks_no_list(admin_client, order, query, page):
+    assert admin_client.get(f"{url(Order, 'changelist')}{page}?{query}").status_code in (200, 302)
+
+
+def test_what_no_text_can_hold_breaks_no_search_in_a_statement(admin_client, order):
+    path = url(Statement, "change", Statement.objects.get().pk)
+    assert admin_client.get(f"{path}?q=%00").status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from payments.statements import FETCH_STATEMENT
 from shop.models import Alarm, Source
 from shop.uploads import MAX_FILE_BYTES, UPLOADS, most_bytes
 from tests.factories import make_order, make_payment, report
-from tests.statements import DAY, make_statement, paid, sale
+from tests.statements import BEIJING, DAY, make_statement, paid, sale
 
 pytestmark = pytest.mark.django_db
 
@@ -113,7 +113,7 @@ def test_what_is_not_explained_is_said(admin_client):
     Statement.objects.update(totals={"CNY": total, "JPY": total})
     page = page_of(admin_client, statement)
     assert page.count("Not explained") == 2
-    assert "5 JPY" in page
+    assert "JPY 5<" in page
 
 
 def test_lines_are_shown_page_by_page(admin_client):
@@ -221,7 +221,8 @@ def test_file_of_another_merchant_is_refused(admin_client, wechat):
     ("changed", "words"),
     [
         ({"channel": "boleto"}, "is not one of the available choices"),
-        ({"day": datetime.now(UTC).date() + timedelta(days=3)}, "This day has not begun."),
+        ({"day": datetime.now(UTC).date() + timedelta(days=3)}, "This day is not over"),
+        ({"day": datetime.now(BEIJING).date()}, "This day is not over"),
         ({"day": "yesterday"}, "Enter a valid date."),
         ({"content": b""}, "This file is empty."),
     ],
@@ -230,6 +231,22 @@ def test_form_that_cannot_be_is_marked(admin_client, wechat, changed, words):
     content = changed.pop("content", b"x")
     assert words in hand_in(admin_client, content, **changed).content.decode()
     assert not StaffAction.objects.exists()
+
+
+def test_file_handed_in_leaves_the_channels_own_statement_and_what_it_showed(admin_client, wechat):
+    own = make_statement(sale("POS-7", "T1", amount=500))
+    compare(own)
+    page = hand_in(admin_client, make_bill(wechat)).content.decode()
+    assert "own statement of this day is here already" in page
+    assert Statement.objects.get() == own
+    assert Difference.objects.get().state == "open"
+    assert only_action() == ("take_statement", f"wechat:{DAY}", "admin", False)
+
+
+def test_file_whose_words_no_column_holds_is_refused_in_clear_words(admin_client, wechat):
+    bill = make_bill(wechat, ("T1", "POS-7", 500)).replace(b"`CNY", b"`CNYY")
+    assert "its currency is longer than 3 characters" in hand_in(admin_client, bill).content.decode()
+    assert not Statement.objects.exists()
 
 
 def test_file_over_the_limit_is_refused_without_being_read(admin_client, wechat, monkeypatch):

@@ -1,9 +1,12 @@
 """What staff do in the back office, over HTTP: each deed says what will happen, does that, and is written down."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
+from django.conf import settings
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, User
 from django.db.models import Model
@@ -12,7 +15,7 @@ from django.urls import reverse
 
 from orders.models import Order
 from payments.admin import deeds as deeds_door
-from payments.admin.deeds import address_of, links_for
+from payments.admin.deeds import address_of, links_for, page_of
 from payments.applying import apply_for_payment
 from payments.channels.base import PaymentReport, report_to_json
 from payments.deeds import DEEDS, carry_out, find_deed
@@ -440,6 +443,21 @@ def test_what_the_channel_cannot_return_is_paid_back_by_hand_and_confirmed(clien
     assert by_hand.status == "REFUNDED"
 
 
+@pytest.mark.parametrize(("currency", "amount"), [("EUR", "9.00"), ("JPY", "900")])
+def test_trade_in_a_currency_that_we_do_not_sell_in_is_shown_and_given_back(
+    client, as_fay, sue, order, currency, amount
+):
+    payment = make_payment(order, channel="paypal", scene="page")
+    told = report(payment, currency=currency, amount_minor=900)
+    settle_payment(told, channel="paypal", source=Source.QUERY)
+    receipt = Receipt.objects.get()
+    for page in (page_of(receipt), page_of(Case.objects.get()), page_of(order), page_of(payment)):
+        assert f"{currency} {amount}" in as_fay.get(page).content.decode()
+    refund(client, receipt, amount)
+    assert Refund.objects.get().amount == 900
+    assert f"{currency} {amount}" in as_fay.get(page_of(Refund.objects.get())).content.decode()
+
+
 def test_what_the_channel_gives_back_is_not_paid_back_by_hand(client, sue, payment):
     receipt = payment.receipts.get()
     assert "gives money back itself" in do(client, "payback_receipt", receipt, status=409)
@@ -459,7 +477,7 @@ WORD = {
     "said_by": "The bank's hotline",
     "channel_number": "4200001",
     "amount": "129.00",
-    "paid_at": "2026-03-01 14:30",
+    "paid_at": f"{datetime.now(ZoneInfo(settings.DISPLAY_TIME_ZONE)):%Y-%m-%d %H:%M}",
 }
 
 

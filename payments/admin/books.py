@@ -20,7 +20,6 @@ from payments.models import Difference, Entry, Payment, Receipt, Refund, Stateme
 from payments.reconciling import OPEN
 from payments.repairing import words_for
 from shop.admin import ReadOnlyAdmin, money_cell
-from shop.money import SYMBOLS
 
 ENTRIES_PER_PAGE = 100
 MOST_PAGES = 1_000_000
@@ -116,7 +115,7 @@ class StatementAdmin(BooksAdmin):
         return format_html('<span class="mood mood-{}">{}</span>', mood, statement.open_count)
 
     def more_of(self, request: HttpRequest, row: Statement) -> dict[str, Any]:
-        query = request.GET.get("q", "").strip()[:64]
+        query = request.GET.get("q", "").replace("\0", "").strip()[:64]
         page = _page_number(request.GET.get("p", ""))
         last = max(1, -(-row.entries // ENTRIES_PER_PAGE))
         page = min(page, last)
@@ -154,8 +153,8 @@ def _read_entries(statement: Statement, query: str, page: int) -> Iterator[dict[
     for entry in entries:
         yield {
             "entry": entry,
-            "amount": _money(entry.amount, entry.currency),
-            "fee": _money(entry.fee, entry.currency),
+            "amount": money_cell(entry.amount, entry.currency),
+            "fee": money_cell(entry.fee, entry.currency),
         }
 
 
@@ -163,7 +162,7 @@ def _sum_up(totals: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """For each currency a table of both sides, and what leads from ours to theirs."""
     for currency, total in sorted(totals.items()):
         theirs, ours, rest = total["theirs"], total["ours"], total["rest"]
-        money = partial(_money, currency=currency)
+        money = partial(money_cell, currency=currency)
         yield {
             "currency": currency,
             "theirs": [money(theirs[name]) for name in ("sales", "refunds", "fees", "net")],
@@ -175,13 +174,6 @@ def _sum_up(totals: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             "rest": [money(rest[name]) for name in ("sales", "refunds")],
             "is_balanced": not any(rest.values()),
         }
-
-
-def _money(amount_minor: int, currency: str) -> SafeString:
-    """Also of a currency that we do not sell in, in minor units."""
-    if currency in SYMBOLS:
-        return money_cell(amount_minor, currency)
-    return format_html('<span class="money">{} {}</span>', amount_minor, currency)
 
 
 # ---- differences -------------------------------------------------------------------------------------------------
@@ -264,7 +256,7 @@ class DifferenceAdmin(ExportedAdmin, BooksAdmin):
 def _side(amount_minor: int | None, currency: str) -> SafeString:
     if amount_minor is None:
         return format_html('<span class="money quiet">{}</span>', "not there")
-    return _money(amount_minor, currency)
+    return money_cell(amount_minor, currency)
 
 
 def _find_ours(found: Difference) -> Payment | Refund | Receipt | None:

@@ -13,7 +13,7 @@ from payments.home import Amounts, Books, Home
 from payments.models import Proposal
 from payments.reconciling import OPEN
 from payments.statuses import ReceiptClass, RefundStatus
-from shop.money import SYMBOLS, for_people
+from shop.money import for_people
 
 admin.site.index_template = "admin/home.html"
 
@@ -186,7 +186,7 @@ def in_words(time: timedelta) -> str:
 
 def _amounts(text: str, amounts: Amounts, url: str, *, mood: str = "wrong") -> Iterator[Line]:
     for currency, amount in sorted(amounts.items()):
-        value = for_people(amount, currency) if currency in SYMBOLS else f"{amount} {currency} (minor units)"
+        value = for_people(amount, currency) if currency else f"{amount} (minor units)"
         yield Line(text, value, url, mood=mood)
 
 

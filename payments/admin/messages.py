@@ -14,7 +14,9 @@ from payments.admin.masking import mask_body, mask_headers
 from payments.admin.tables import actions_on, facts, may_see_raw
 from payments.admin.wording import in_words
 from payments.models import Call, Callback, Payment, Refund, RefusedCallback, StaffAction
-from shop.admin import mood_word
+from payments.story.telling import CALLS
+from payments.story.words import ANSWERS
+from shop.admin import mood_word, one_of
 
 
 class RawAdmin(BigListAdmin):
@@ -109,7 +111,7 @@ class CallAdmin(OfOrderAdmin):
         "source",
         "order_number",
     )
-    list_filter = ("channel", "operation", "outcome")
+    list_filter = ("channel", one_of("operation", lambda: CALLS), one_of("outcome", lambda: ANSWERS))
 
 
 @admin.register(StaffAction)

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.models import User
-from django.db.models import Model
+from django.db.models import Model, prefetch_related_objects
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -60,6 +60,9 @@ class ShownEntry:
 def show_order(user: User, order: Order) -> dict[str, Any]:
     """What the order's page shows to this person."""
     story = read_story(order)
+    # What the deeds look at, for all rows at once.
+    prefetch_related_objects(story.rows.payments, "receipts__refunds", "proposals")
+    prefetch_related_objects(story.rows.receipts, "refunds")
     tables = [
         _show_waiting(user, story.rows),
         _show_payments(user, story.rows.payments),

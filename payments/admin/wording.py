@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from payments.admin.tables import moment
-from shop.money import SYMBOLS, for_people
+from shop.money import for_people
 
 # What a case or a message carries, and how a person calls it. What is not here is shown under its own name.
 LABELS = {
@@ -52,7 +52,7 @@ def in_words(evidence: Mapping[str, Any], *, currency: str) -> dict[str, str]:
 
 
 def _say(name: str, value: Any, currency: str) -> str:
-    if name in AMOUNTS and isinstance(value, int) and currency in SYMBOLS:
+    if name in AMOUNTS and isinstance(value, int) and currency:
         return for_people(value, currency)
     if name in TIMES and isinstance(value, str):
         return moment(datetime.fromisoformat(value))

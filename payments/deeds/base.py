@@ -15,7 +15,7 @@ from django.db.models import Model
 
 from orders.models import Order
 from payments.models import Callback, Case, Payment, Proposal, Receipt, Refund
-from shop.money import MINOR_PER_MAJOR, SYMBOLS, from_decimal_string, to_decimal_string
+from shop.money import from_decimal_string, places_of, symbol_of, to_decimal_string
 
 MAX_REASON = 300
 # What the channel is told, and some show to the shopper.
@@ -105,16 +105,16 @@ class AmountField(forms.CharField):
 
     def __init__(self, *, currency: str, **options: Any) -> None:
         self.currency = currency
-        self.example = to_decimal_string(1234 * MINOR_PER_MAJOR[currency] // 100, currency)
-        places = len(str(MINOR_PER_MAJOR[currency])) - 1
-        self.pattern = re.compile(rf"[0-9]{{1,10}}(\.[0-9]{{1,{places}}})?")
+        places = places_of(currency)
+        self.example = to_decimal_string(1234 * 10**places // 100, currency)
+        self.pattern = re.compile(r"[0-9]{1,10}" + (rf"(\.[0-9]{{1,{places}}})?" if places else ""))
         options.setdefault("label", f"Amount, {currency}")
         widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off", "class": "amount"})
         super().__init__(max_length=20, widget=widget, **options)
 
     def clean(self, value: Any) -> int | None:
         """Minor units, None for nothing where nothing is needed. Raises ValidationError."""
-        text = super().clean(value).removeprefix(SYMBOLS[self.currency])
+        text = super().clean(value).removeprefix(symbol_of(self.currency))
         if not text and not self.required:
             return None
         if not self.pattern.fullmatch(text):

@@ -12,10 +12,10 @@ from payments.channels.registry import can_refund, class_of, title_of
 from payments.deeds.base import MAX_REFUND_REASON, AmountField, Deed, DeedRefused, Fields
 from payments.ending import close_by_person
 from payments.models import Payment, Receipt, Refund
-from payments.moves import find_receipt, refundable_minor
+from payments.moves import paying_of
 from payments.querying import query_by_person
 from payments.refunding import ask_payback, ask_refund
-from payments.statuses import PaymentStatus, RefundStatus
+from payments.statuses import RESERVING, PaymentStatus, RefundStatus
 from shop.idempotency import Key
 from shop.money import for_people
 
@@ -75,8 +75,17 @@ def _close(payment: Payment, user: User, reason: str, data: Mapping[str, Any]) -
 # ---- giving money back -------------------------------------------------------------------------------------------
 
 
+# A page of many rows prefetches `receipts` and `refunds`, and asks nothing more for each. The flow reads again, under locks.
+
+
 def _receipt_of(row: Payment | Receipt) -> Receipt | None:
-    return row if isinstance(row, Receipt) else find_receipt(payment__number=row.number)
+    return row if isinstance(row, Receipt) else paying_of(row.receipts.all())
+
+
+def _left(receipt: Receipt) -> int:
+    """What may still be given back of it, in minor units."""
+    reserved = (refund.amount for refund in receipt.refunds.all() if refund.status in RESERVING)
+    return receipt.amount - sum(reserved)
 
 
 def _hinders_refund(row: Payment | Receipt) -> str:
@@ -89,7 +98,7 @@ def _hinders_refund(row: Payment | Receipt) -> str:
 
 
 def _hinders_giving(receipt: Receipt) -> str:
-    if not receipt.currency or refundable_minor(receipt) <= 0:
+    if not receipt.currency or _left(receipt) <= 0:
         return "Nothing is left of it: all of it went back, or is on its way."
     return ""
 
@@ -98,7 +107,7 @@ def _foretell_refund(row: Payment | Receipt) -> list[str]:
     receipt = _receipt_of(row)
     if receipt is None:
         return []
-    left = for_people(refundable_minor(receipt), receipt.currency)
+    left = for_people(_left(receipt), receipt.currency)
     limit = for_people(settings.REFUND_APPROVAL_ABOVE, receipt.currency)
     return [
         f"Of {receipt.amount_text} that {title_of(receipt.channel)} took, {left} may still be given back.",
@@ -114,7 +123,7 @@ def _refund_fields(row: Payment | Receipt) -> Fields:
     receipt = _receipt_of(row)
     if receipt is None:
         return {}
-    left = refundable_minor(receipt)
+    left = _left(receipt)
     return {
         "amount": AmountField(
             currency=receipt.currency, help_text=f"At most {for_people(left, receipt.currency)}."
@@ -128,7 +137,7 @@ def _refund(row: Payment | Receipt, user: User, reason: str, data: Mapping[str, 
     receipt = _receipt_of(row)
     if receipt is None:
         raise DeedRefused(_hinders_refund(row))
-    left = refundable_minor(receipt)
+    left = _left(receipt)
     if data["amount"] > left:
         asked, rest = for_people(data["amount"], receipt.currency), for_people(left, receipt.currency)
         raise DeedRefused(f"{asked} is more than what may still be given back, which is {rest}.")
@@ -160,7 +169,7 @@ def _hinders_payback(receipt: Receipt) -> str:
 
 
 def _foretell_payback(receipt: Receipt) -> list[str]:
-    left = for_people(refundable_minor(receipt), receipt.currency)
+    left = for_people(_left(receipt), receipt.currency)
     return [
         (
             f"You say that {left} was paid back to the shopper by hand, by a bank transfer for instance."

@@ -59,7 +59,8 @@ def find_messages(payment: Payment) -> list[tuple[Callback, PaymentReport]]:
 def _hinders_proposal(payment: Payment) -> str:
     if payment.status == PaymentStatus.PAID:
         return "It is paid already."
-    waiting = payment.proposals.filter(status=Proposal.Status.WAITING).first()
+    # `all`: a page of many payments has them prefetched.
+    waiting = next((each for each in payment.proposals.all() if each.status == Proposal.Status.WAITING), None)
     if waiting is not None:
         return f"{waiting.asked_by} has proposed it already: {waiting.number} waits for a second person."
     return ""

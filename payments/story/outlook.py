@@ -160,11 +160,19 @@ def _why_closed(rows: Rows) -> tuple[Mood, str]:
     order = rows.order
     at = order.closed_at or rows.now
     closed = {"when": tell_when(at, rows.now), "who": _closed_by(rows)}
-    if order.close_reason == CloseReason.EXPIRED:
+    is_expired = order.close_reason == CloseReason.EXPIRED
+    late = [each for each in rows.receipts if each.receipt_class == ReceiptClass.LATE]
+    if not late and (doubt := _find_doubt(rows)):
+        tail = (
+            _("Its time to pay ended and it was closed, %(when)s.")
+            if is_expired
+            else _("It was cancelled by %(who)s, %(when)s.")
+        )
+        return Mood.WAITING, f"{doubt} {tail % closed}"
+    if is_expired:
         head = _("Not paid: its time to pay ended and it was closed, %(when)s.") % closed
     else:
         head = _("Not paid: it was cancelled by %(who)s, %(when)s.") % closed
-    late = [each for each in rows.receipts if each.receipt_class == ReceiptClass.LATE]
     if not late:
         return Mood.QUIET, f"{head} {_unheard(rows)}".strip()
     told = [
@@ -188,7 +196,7 @@ def _closed_by(rows: Rows) -> str:
 
 
 def _unheard(rows: Rows) -> str:
-    """Whether money is known not to have come, or a channel may have some."""
+    """Whether money is known not to have come, or a channel may still take some. No channel is in doubt here."""
     if not rows.payments:
         return _("Nobody had tried to pay.")
     watched = [tell_channel(each.channel) for each in rows.payments if each.is_live]
@@ -198,6 +206,34 @@ def _unheard(rows: Rows) -> str:
     return _("No channel has taken money for it.")
 
 
+# ---- what is not known -------------------------------------------------------------------------------------------
+
+
+def _find_doubt(rows: Rows) -> str:
+    """That some channel may have taken money and has not said so, the newest attempt first; "" when each has said."""
+    return next((doubt for each in reversed(rows.payments) if (doubt := _tell_doubt(rows, each))), "")
+
+
+def _tell_doubt(rows: Rows, payment: Payment) -> str:
+    """Of one attempt. One that was closed can be in doubt as long as it is asked about once more."""
+    if not payment.is_live and rows.due_at(RECHECK_PAYMENT, payment.number) is None:
+        return ""
+    facts = {"channel": tell_channel(payment.channel)}
+    silence = _tell_silence(rows, payment)
+    if payment.is_live and payment.capture_asked_at is not None:
+        why = _("Not known yet: the shopper agreed to pay through %(channel)s and the money is being taken.")
+        return f"{why % facts} {silence}".strip()
+    if silence:
+        why = _("Not known: the shopper may have paid through %(channel)s, which does not say.")
+        return f"{why % facts} {silence}"
+    if payment.is_live and payment.is_unsure:
+        why = _(
+            "Not known: %(channel)s has not said whether the attempt was paid before it was to be closed."
+        )
+        return why % facts
+    return ""
+
+
 # ---- while it is unpaid ------------------------------------------------------------------------------------------
 
 
@@ -205,6 +241,8 @@ def _why_unpaid(rows: Rows) -> tuple[Mood, str]:
     current = next((each for each in reversed(rows.payments) if each.superseded_at is None), None)
     if not rows.payments:
         return Mood.QUIET, _("Not paid: nobody has tried to pay yet.")
+    if doubt := _find_doubt(rows):
+        return Mood.WAITING, doubt
     if current is None:
         return Mood.QUIET, _("Not paid: no attempt is open. %(heard)s") % {"heard": _unheard(rows)}
     facts = {"channel": tell_channel(current.channel), "number": current.number}
@@ -224,18 +262,7 @@ def _why_unpaid(rows: Rows) -> tuple[Mood, str]:
 
 
 def _why_open(rows: Rows, live: Payment, facts: dict[str, str]) -> tuple[Mood, str]:
-    """Of an attempt that may take money."""
-    if live.capture_asked_at is not None:
-        why = _("Not known yet: the shopper agreed to pay through %(channel)s and the money is being taken.")
-        return Mood.WAITING, f"{why % facts} {_tell_silence(rows, live)}".strip()
-    if silence := _tell_silence(rows, live):
-        why = _("Not known: the shopper may have paid through %(channel)s, which does not say.")
-        return Mood.WAITING, f"{why % facts} {silence}"
-    if live.is_unsure:
-        why = _(
-            "Not known: %(channel)s has not said whether the attempt was paid before it was to be closed."
-        )
-        return Mood.WAITING, why % facts
+    """Of an attempt that may take money, and of which its channel says whether it has."""
     if live.action is None:
         why = _("Not paid: %(channel)s has not given the shopper anything to pay by yet.")
         return Mood.WAITING, why % facts

@@ -7,7 +7,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from payments.channels.registry import title_of
-from shop.money import CURRENCIES, for_people
+from shop.money import for_people
 
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
 # An alarm that is so late has nobody who comes for it.
@@ -44,12 +44,10 @@ def tell_channel(name: str) -> str:
 
 
 def tell_money(amount_minor: int | None, currency: str) -> str:
-    """An amount as reported, whose currency may be none of ours; "" for none."""
+    """An amount as reported; "" for none."""
     if amount_minor is None:
         return ""
-    return (
-        for_people(amount_minor, currency) if currency in CURRENCIES else f"{amount_minor} {currency}".strip()
-    )
+    return for_people(amount_minor, currency) if currency else str(amount_minor)
 
 
 def tell_clock(at: datetime, now: datetime) -> str:

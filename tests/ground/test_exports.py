@@ -66,7 +66,13 @@ def test_what_is_no_text_has_one_form(value, shown):
 
 @pytest.mark.parametrize(
     ("minor", "currency", "shown"),
-    [(12900, "CNY", "129.00"), (-5, "USD", "-0.05"), (None, "CNY", ""), (7, "EUR", "7 minor units")],
+    [
+        (12900, "CNY", "129.00"),
+        (-5, "USD", "-0.05"),
+        (None, "CNY", ""),
+        (7, "EUR", "0.07"),
+        (7, "", "7 minor units"),
+    ],
 )
 def test_amount_is_in_major_units_to_the_cent(minor, currency, shown):
     assert cell(amount(minor, currency)) == shown

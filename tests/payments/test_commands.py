@@ -48,6 +48,14 @@ def test_refund_for_people_is_a_line_of_words(payment, capsys):
     assert "¥9.00" in out
 
 
+def test_refund_of_money_in_a_currency_that_we_do_not_sell_in_is_told_as_well(capsys):
+    other = make_payment(make_order(), channel="paypal", scene="page")
+    told = report(other, currency="EUR", amount_minor=900)
+    settle_payment(told, channel="paypal", source=Source.QUERY)
+    status, out = run("refund", other.number, "--amount=900", "--reason=broken", capsys=capsys)
+    assert (status, "EUR 9.00" in out) == (0, True)
+
+
 def test_refund_that_needs_a_second_person_says_so_by_its_status(payment, settings, capsys):
     settings.REFUND_APPROVAL_ABOVE = 0
     status, out = run("refund", payment.number, "--amount=900", "--reason=broken", capsys=capsys)

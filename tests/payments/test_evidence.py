@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from threading import Barrier
 from typing import Any
 
@@ -31,11 +31,12 @@ from tests.payments.audit_world import PRICE, pay
 from tests.redis_states import whatever_redis_does
 
 pytestmark = pytest.mark.django_db
-NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+# A moment ago: payments of these tests are as young as that.
+JUST_NOW = datetime.now(UTC).replace(microsecond=0)
 TRADE = "4200000000PROVEN"
 LIES: dict[str, Any] = {"channel_number": "4200LIE", "amount": 1, "currency": "USD", "paid_at": None}
 # What is taken from the evidence, and what a person may tell instead.
-FACTS: dict[str, Any] = {"channel_number": TRADE, "amount": PRICE, "currency": "CNY", "paid_at": NOON}
+FACTS: dict[str, Any] = {"channel_number": TRADE, "amount": PRICE, "currency": "CNY", "paid_at": JUST_NOW}
 
 
 @pytest.fixture
@@ -53,13 +54,13 @@ def keep_entry(payment: Payment, *, statement: dict[str, Any] | None = None, **c
         "channel_number": TRADE,
         "amount": PRICE,
         "currency": "CNY",
-        "at": NOON,
+        "at": JUST_NOW,
     }
     return Entry.objects.create(statement=kept, place=1, fee=77, **(line | changed))
 
 
 def keep_callback(payment: Payment, **changed: Any) -> Callback:
-    said: dict[str, Any] = {"channel_number": TRADE, "paid_at": NOON}
+    said: dict[str, Any] = {"channel_number": TRADE, "paid_at": JUST_NOW}
     told = report(payment, **(said | changed))
     return Callback.objects.create(
         channel="wechat",
@@ -68,7 +69,7 @@ def keep_callback(payment: Payment, **changed: Any) -> Callback:
         number=told.number,
         body=b"",
         report=report_to_json(told),
-        taken_at=NOON,
+        taken_at=JUST_NOW,
     )
 
 
@@ -181,6 +182,9 @@ BAD: dict[str, dict[str, Any]] = {
     "more than there is": {"amount": 2**63},
     "an unknown currency": {"currency": "XAU"},
     "a time without an offset": {"paid_at": datetime(2026, 11, 21, 12)},  # noqa: DTZ001 - that is what is wrong
+    "a time before all times": {"paid_at": datetime(1, 1, 1, tzinfo=UTC)},
+    "a time before the payment": {"paid_at": JUST_NOW - timedelta(days=3)},
+    "a time to come": {"paid_at": JUST_NOW + timedelta(days=3)},
 }
 
 
@@ -220,7 +224,7 @@ def test_what_two_people_hold_is_settled_as_any_other_news_is(payment, propose_i
     assert approve_proposal(proposal.number, actor="tom") is Settled.MOVED
     assert status_of(payment) == ("PAID", "READY_FOR_SHIPMENT")
     receipt = Receipt.objects.get()
-    assert (receipt.channel_number, receipt.amount, receipt.paid_at) == (TRADE, PRICE, NOON)
+    assert (receipt.channel_number, receipt.amount, receipt.paid_at) == (TRADE, PRICE, JUST_NOW)
     assert receipt.source == (Source.STATEMENT if propose_it is propose_by_entry else Source.STAFF)
     moves = Event.objects.filter(to_status__in=["PAID", "READY_FOR_SHIPMENT"])
     assert [(event.actor, event.source) for event in moves] == [("tom", receipt.source)] * 2

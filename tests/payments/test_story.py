@@ -214,6 +214,30 @@ def test_late_money_of_a_channel_without_refunds_waits_for_a_person(order):
     assert "Waits for a person: Money to be given back by hand" in then
 
 
+def test_silent_channel_of_a_replaced_attempt_is_not_hidden_by_the_refusal_of_the_next(order):
+    old = make_payment(order)
+    supersede_payment(lock_order(order.number), old)
+    keep_call(old, outcome="unknown")
+    refused = make_payment(order, channel="alipay", scene="page")
+    settle_payment(report(refused, Outcome.REFUSED), channel="alipay", source=Source.RESPONSE)
+    why = outlook(order)[0]
+    assert why.startswith("Not known: the shopper may have paid through WeChat Pay, which does not say.")
+    assert "nothing was taken" not in why
+
+
+@pytest.mark.parametrize("is_cancelled", [True, False])
+def test_closed_attempt_of_which_the_channel_says_nothing_any_more_is_not_called_unpaid(order, is_cancelled):
+    payment = make_payment(order)
+    settle_payment(report(payment, Outcome.CLOSED), channel="wechat", source=Source.QUERY)
+    if is_cancelled:
+        close(order)
+    keep_call(payment, outcome="unknown")
+    told = read_story(fresh(order)).outlook
+    assert told.why.startswith("Not known: the shopper may have paid through WeChat Pay, which does not say.")
+    assert ("It was cancelled by the shopper, " in told.why) is is_cancelled
+    assert told.mood is Mood.WAITING
+
+
 def test_order_that_expired_says_that_no_channel_took_money(order):
     payment = make_payment(order)
     settle_payment(report(payment, Outcome.CLOSED), channel="wechat", source=Source.QUERY)
@@ -362,7 +386,7 @@ def test_moments_have_their_distance(seconds, words):
 def test_moment_of_another_day_has_its_date():
     now = timezone.now()
     at = now - timedelta(days=2)
-    assert tell_when(at, now) == f"{at:%Y-%m-%d %H:%M} (2 days ago)"
+    assert tell_when(at, now) == f"{timezone.localtime(at):%Y-%m-%d %H:%M} (2 days ago)"
 
 
 def test_alarm_of_this_moment_comes_any_moment():
