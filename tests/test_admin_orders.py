@@ -98,12 +98,17 @@ def test_search_goes_together_with_a_filter(admin_client, order):
     assert found(admin_client, order.number, status__exact="SHIPPED") == []
 
 
-PLANS = {
-    "NAAAAAAAAAAAAAAA": ["orders_order_number", "order_of_phone"],
-    "PAAAAAAAAAAAAAAAAAAAAAAA": ["payments_payment_number", "payment_of_trade", "receipt_of_trade"],
-    "RAAAAAAAAAAAAAAAAAAAAAAA": ["payments_refund_number", "refund_of_trade"],
-    "x@example.com": ["order_of_email"],
-}
+TERMS = ["NAAAAAAAAAAAAAAA", "PAAAAAAAAAAAAAAAAAAAAAAA", "RAAAAAAAAAAAAAAAAAAAAAAA", "x@example.com"]
+INDEXES = [
+    (Order, "number", "orders_order_number"),
+    (Order, "phone", "order_of_phone"),
+    (Order, "email__iexact", "order_of_email"),
+    (Payment, "number", "payments_payment_number"),
+    (Payment, "channel_number", "payment_of_trade"),
+    (Receipt, "channel_number", "receipt_of_trade"),
+    (Refund, "number", "payments_refund_number"),
+    (Refund, "channel_number", "refund_of_trade"),
+]
 
 
 @pytest.fixture
@@ -113,12 +118,16 @@ def without_scans() -> None:
         cursor.execute("set local enable_seqscan = off")
 
 
-@pytest.mark.parametrize("term", PLANS)
-def test_every_way_to_search_has_its_index(admin_client, order, without_scans, term):
+@pytest.mark.parametrize("term", TERMS)
+def test_no_way_to_search_reads_a_whole_table(admin_client, order, without_scans, term):
     plans = "\n".join(explain(sql) for sql in statements_of(admin_client, LIST, q=term))
     assert "Seq Scan on orders_order" not in plans
     assert "Seq Scan on payments_" not in plans
-    assert [name for name in PLANS[term] if name not in plans] == []
+
+
+@pytest.mark.parametrize(("model", "way", "index"), INDEXES)
+def test_every_number_that_people_search_by_has_its_index(without_scans, model, way, index):
+    assert index in model.objects.filter(**{way: "AAAAAAAA"}).order_by().explain()
 
 
 def explain(sql: str) -> str:
@@ -280,6 +289,7 @@ def test_money_in_a_currency_of_nobody_is_shown_as_it_was_reported(admin_client,
 
 def test_page_takes_the_same_statements_however_much_has_happened(admin_client, order):
     payment = make_payment(order)
+    admin_client.get(page_of(order))  # content types are read once by each process
     few = len(statements_of(admin_client, page_of(order)))
     for nth in range(3):
         Call.objects.create(
@@ -297,7 +307,9 @@ def test_page_takes_the_same_statements_however_often_was_tried_and_paid(admin_c
     def measure() -> int:
         return len(statements_of(admin_client, page_of(order)))
 
-    payment, few = try_in_vain(order), measure()
+    payment = try_in_vain(order)
+    admin_client.get(page_of(order))  # content types are read once by each process
+    few = measure()
     for _ in range(3):
         try_in_vain(order)
     assert measure() == few
