@@ -524,3 +524,17 @@ def test_money_of_a_voucher_of_a_wrong_amount_can_be_settled_by_a_person_alone(s
     case = Case.objects.get(kind=Case.Kind.MISMATCH)
     resolve_case(case.pk, actor=admin_user, resolution="sent back by bank transfer")
     assert shopper.call("POST", f"orders/{order.number}/cancel").status_code == 200
+
+
+def test_number_whose_create_had_no_answer_is_never_sent_again_to_a_channel_that_would_make_it_twice(shopper):
+    way = next(way for way in WAYS if way.channel == "unionpay")
+    lost = {"channel": "unionpay", "operation": "create", "when": "after", "what": "reset"}
+    shopper.sandbox.set_faults({"script": [lost]})
+    order = shopper.order(way.currency)
+    assert shopper.apply(order.number, **way.wish).status_code == 409
+    Payment.objects.update(lease_until=Now())  # its maker has had the time of a call
+    second = shopper.take(order, way, supersede=True)
+    first = Payment.objects.exclude(pk=second.pk).get()
+    assert first.superseded_at is not None
+    created = [trade["out_trade_no"] for trade in shopper.sandbox.trades(first.number)]
+    assert created == [first.number]

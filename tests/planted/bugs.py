@@ -587,7 +587,7 @@ BUGS = (
         file="payments/channels/unionpay.py",
         before="    repeat = Repeat.ASK_THEN_NEW\n",
         after="    repeat = Repeat.SAME_NUMBER\n",
-        caught_by=(f"{SWEEP}/test_sweep.py",),
+        caught_by=(CHANNELS,),
     ),
     Bug(
         name="a message about no money is a case when nothing confirms it",
