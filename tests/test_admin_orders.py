@@ -321,6 +321,18 @@ def test_page_takes_the_same_statements_however_often_was_tried_and_paid(admin_c
     assert measure() == few
 
 
+def test_page_takes_the_same_statements_however_many_cases_are_open(admin_client, order):
+    def measure() -> int:
+        return len(statements_of(admin_client, page_of(order)))
+
+    open_case(Case.Kind.MISMATCH, "T1", order=order, evidence={})
+    admin_client.get(page_of(order))  # content types are read once by each process
+    few = measure()
+    for nth in range(3):
+        open_case(Case.Kind.REFUND, f"R{nth}", order=order, evidence={})
+    assert measure() == few
+
+
 def try_in_vain(order: Order) -> Payment:
     payment = make_payment(order)
     settle_payment(report(payment, Outcome.CLOSED), channel="wechat", source=Source.QUERY)

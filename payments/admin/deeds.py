@@ -33,9 +33,10 @@ Links = list[tuple[str, str]]
 MOST_AT_ONCE = 200
 
 
-def links_for(user: Any, row: Model) -> Links:
+def links_for(user: Any, row: Model, *, is_one_of_many: bool = False) -> Links:
     """The buttons for what this person may do to the row now: title and address of each confirmation page."""
-    return [(deed.title, address_of(deed, row)) for deed in offered_to(user, row)]
+    deeds = offered_to(user, row, is_one_of_many=is_one_of_many)
+    return [(deed.title, address_of(deed, row)) for deed in deeds]
 
 
 def address_of(deed: Deed, row: Model) -> str:

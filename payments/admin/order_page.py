@@ -119,7 +119,7 @@ def _show_waiting(user: User, rows: Rows) -> Table:
     return Table(
         _("Waits for a person"),
         [
-            *((_case_cells(user, case), links_for(user, case)) for case in open_ones),
+            *((_case_cells(user, case), links_for(user, case, is_one_of_many=True)) for case in open_ones),
             *((_proposal_cells(user, each), links_for(user, each)) for each in waiting),
         ],
     )

@@ -62,9 +62,9 @@ def find_deed(name: str, model: type[Model]) -> Deed:
     raise LookupError(name)
 
 
-def offered_to(user: User, row: Model) -> list[Deed]:
-    """What this person may do to the row in its present state."""
-    ours = (deed for deed in DEEDS if isinstance(row, deed.model))
+def offered_to(user: User, row: Model, *, is_one_of_many: bool = False) -> list[Deed]:
+    """What this person may do to the row in its present state; beside many others, what can be told without asking for it."""
+    ours = (deed for deed in DEEDS if isinstance(row, deed.model) and not (deed.asks and is_one_of_many))
     return [deed for deed in ours if deed.is_for(user, row) and deed.is_offered(row)]
 
 

@@ -57,6 +57,8 @@ class Deed:
     reason_label: str = "Reason"
     max_reason: int = MAX_REASON  # 0: none is asked for
     own: bool | None = None
+    # Its hinders ask the database: a page of many rows leaves it to the row's own page.
+    asks: bool = False
 
     def is_offered(self, row: Any) -> bool:
         """Whether the present state of the row is one for it."""

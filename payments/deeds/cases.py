@@ -116,6 +116,7 @@ DEEDS = (
         foretells=_foretell_resolving,
         run=_resolve,
         reason_label="How it was resolved",
+        asks=True,
     ),
     Deed(
         name="replay_callback",
