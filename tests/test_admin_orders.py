@@ -127,6 +127,8 @@ def test_no_way_to_search_reads_a_whole_table(admin_client, order, without_scans
 
 @pytest.mark.parametrize(("model", "way", "index"), INDEXES)
 def test_every_number_that_people_search_by_has_its_index(without_scans, model, way, index):
+    with connection.cursor() as cursor:  # in an empty table as cheap as the one that begins with the number
+        cursor.execute("drop index one_refund_per_channel_number")
     assert index in model.objects.filter(**{way: "AAAAAAAA"}).order_by().explain()
 
 

@@ -203,6 +203,7 @@ class Control:
         """Let all that has happened be some days older, so that its statements can be had today."""
         days = read_integer(_read_wish(request, {"days": int}), "days", least=1, most=31)
         with self.ledger.transaction():
+            self.ledger.finish_refunds(now_us())  # what is due belongs to the day that passes
             self.ledger.age(days * 86_400 * 1_000_000)
         return Response(status=204)
 
