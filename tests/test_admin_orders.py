@@ -127,9 +127,22 @@ def test_no_way_to_search_reads_a_whole_table(admin_client, order, without_scans
 
 @pytest.mark.parametrize(("model", "way", "index"), INDEXES)
 def test_every_number_that_people_search_by_has_its_index(without_scans, model, way, index):
-    with connection.cursor() as cursor:  # in an empty table as cheap as the one that begins with the number
-        cursor.execute("drop index one_refund_per_channel_number")
+    drop_rivals(model._meta.db_table, way.removesuffix("__iexact"), index)
     assert index in model.objects.filter(**{way: "AAAAAAAA"}).order_by().explain()
+
+
+def drop_rivals(table: str, column: str, index: str) -> None:
+    """In an empty table an index that has the column in its second place is as cheap as one that begins with it."""
+    named = "tablename = %s and indexdef like %s and indexname not like %s"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"select indexname, exists(select from pg_constraint where conname = indexname) from pg_indexes where {named}",
+            [table, f"%, {column}%", f"{index}%"],
+        )
+        for rival, is_constraint in cursor.fetchall():
+            cursor.execute(
+                f'alter table {table} drop constraint "{rival}"' if is_constraint else f'drop index "{rival}"'
+            )
 
 
 def explain(sql: str) -> str:
