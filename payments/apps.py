@@ -20,7 +20,11 @@ class PaymentsConfig(AppConfig):
             "capture_payment", handler="payments.capturing.capture_by_alarm", gaps_s=(5, 10, 20, 40, 60, 300)
         )
         alarms.register("expire_order", handler="payments.ending.expire_by_alarm", gaps_s=(15, 30, 60, 300))
-        alarms.register("take_callback", handler="payments.callbacks.take_by_alarm", gaps_s=(5, 15, 40, 3600))
+        alarms.register(
+            "take_callback",
+            handler="payments.callbacks.take_by_alarm",
+            gaps_s=(5, 15, 40, 120, 300, 900, 3600),
+        )
         alarms.register(
             "follow_up", handler="payments.following.follow_up_by_alarm", gaps_s=(10, 30, 60, 300)
         )
