@@ -6,19 +6,24 @@ from typing import Any
 from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group, Permission, User
 from django.core.paginator import Paginator
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from shop.alarms import kinds
 from shop.models import Alarm, Event, Heartbeat, IdempotencyKey
 from shop.money import for_people
+from shop.sentences import Words
 
 admin.site.site_header = admin.site.site_title = "nodrop"
-admin.site.index_title = "Back office"
+admin.site.index_title = _("Back office")
 
 # Status word → mood of the stylesheet: waiting, done, back, wrong.
 MOODS = {
@@ -100,30 +105,32 @@ class ReadOnlyInline(admin.TabularInline):
         return False
 
 
-def one_of(column: str, list_values: Callable[[], Iterable[str]]) -> type[admin.SimpleListFilter]:
+def one_of(
+    column: str, list_values: Callable[[], Iterable[str]], *, title: Words
+) -> type[admin.SimpleListFilter]:
     """A filter by a column without choices of its own: Django would read all rows to find its values."""
 
     class OneOf(admin.SimpleListFilter):
-        title = column.replace("_", " ")
         parameter_name = column
 
         def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-            return [(value, value) for value in list_values()]
+            return [(value, gettext(value)) for value in list_values()]
 
         def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
             return queryset.filter(**{column: self.value()}) if self.value() else queryset
 
+    OneOf.title = title  # type: ignore[assignment]  # lazy, as Django's own are
     return OneOf
 
 
 def _list_statuses() -> list[str]:
     """Of whatever has events."""
     models = (apps.get_model(name) for name in ("orders.Order", "payments.Payment", "payments.Refund"))
-    choices = (value for model in models for value, _ in model._meta.get_field("status").choices or ())
+    choices = (value for model in models for value, _label in model._meta.get_field("status").choices or ())
     return sorted(set(map(str, choices)))
 
 
-def mood_word(word: str, label: str) -> SafeString:
+def mood_word(word: str, label: Words) -> SafeString:
     """A status word in the colour of its mood."""
     return format_html('<span class="mood mood-{}">{}</span>', MOODS.get(word, "quiet"), label)
 
@@ -145,10 +152,36 @@ def keep_from_hands(app_label: str) -> None:
 keep_from_hands("django_q")
 
 
+def _speak(shown: Any) -> Any:
+    """A choice of permissions, by their names in the language of whoever looks."""
+    if getattr(shown, "queryset", None) is not None and shown.queryset.model is Permission:
+        shown.label_from_instance = lambda held: f"{held.content_type} | {gettext(held.name)}"
+    return shown
+
+
+class SpokenGroupAdmin(GroupAdmin):
+    """Django's own, with permissions that can be read."""
+
+    def formfield_for_manytomany(self, *args: Any, **options: Any) -> Any:
+        return _speak(super().formfield_for_manytomany(*args, **options))
+
+
+class SpokenUserAdmin(UserAdmin):
+    """The same for people."""
+
+    def formfield_for_manytomany(self, *args: Any, **options: Any) -> Any:
+        return _speak(super().formfield_for_manytomany(*args, **options))
+
+
+for person, page in ((Group, SpokenGroupAdmin), (User, SpokenUserAdmin)):
+    admin.site.unregister(person)
+    admin.site.register(person, page)
+
+
 @admin.register(Alarm)
 class AlarmAdmin(ReadOnlyAdmin):
     list_display = ("kind", "subject", "due_at", "attempts", "tried_at", "last_at")
-    list_filter = (one_of("kind", kinds),)
+    list_filter = (one_of("kind", kinds, title=_("kind")),)
     search_fields = ("=subject",)
     ordering = ("due_at",)
 
@@ -156,7 +189,7 @@ class AlarmAdmin(ReadOnlyAdmin):
 @admin.register(Event)
 class EventAdmin(ReadOnlyAdmin):
     list_display = ("at", "order_number", "subject_kind", "subject", "step", "source", "actor")
-    list_filter = ("subject_kind", "source", one_of("to_status", _list_statuses))
+    list_filter = ("subject_kind", "source", one_of("to_status", _list_statuses, title=_("to status")))
     search_fields = ("order_number", "subject")
     ordering = ("-id",)
 
@@ -170,9 +203,9 @@ class EventAdmin(ReadOnlyAdmin):
         of_subject = Q(subject_kind__in=["order", "payment", "refund"], subject=number)
         return queryset.filter(Q(order_number=number) | of_subject), False
 
-    @admin.display(description="step")
+    @admin.display(description=_("step"))
     def step(self, event: Event) -> str:
-        return f"{event.from_status or '·'} → {event.to_status}"
+        return " → ".join(gettext(status or "·") for status in (event.from_status, event.to_status))
 
 
 @admin.register(Heartbeat)

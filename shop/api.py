@@ -8,6 +8,8 @@ from typing import Any, NoReturn
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.http import Http404, HttpResponse
 from django.http.request import RawPostDataException, UnreadablePostError
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from rest_framework import exceptions, serializers
 from rest_framework.authentication import BaseAuthentication, CSRFCheck
 from rest_framework.parsers import BaseParser
@@ -36,11 +38,11 @@ def answer_problem(error: Exception, context: dict[str, Any]) -> HttpResponse | 
         if kind in _problems:
             return answer(_problems[kind](error))
     if isinstance(error, BUSY):
-        return answer(busy())
+        return answer(busy(context["request"]))
     if isinstance(error, Http404):
-        return answer(Problem(status=404, code="not_found", detail="Nothing is here."))
+        return answer(Problem(status=404, code="not_found", detail=_("Nothing is here.")))
     if isinstance(error, PermissionDenied):
-        return answer(Problem(status=403, code="forbidden", detail="You may not do this."))
+        return answer(Problem(status=403, code="forbidden", detail=_("You may not do this.")))
     if isinstance(error, RequestDataTooBig):  # read by Django, where a form was sent
         error = TooLarge()
     if isinstance(error, exceptions.ValidationError):
@@ -82,7 +84,7 @@ def read_key(request: Request, scope: str) -> Key | None:
     if text is None:
         return None
     if not (1 <= len(text) <= MAX_KEY and text.isascii() and text.isprintable()):
-        detail = f"This must be 1 to {MAX_KEY} printable ASCII characters."
+        detail = _("This must be 1 to %(most)d printable ASCII characters.") % {"most": MAX_KEY}
         raise serializers.ValidationError({"Idempotency-Key": [detail]})
     body = json.dumps(request.data, sort_keys=True)
     return Key(scope, text, hashlib.sha256(body.encode()).hexdigest())
@@ -105,15 +107,15 @@ class StrictJSONParser(BaseParser):
         try:
             text = stream.read(MAX_BODY_BYTES + 1)
         except (RequestDataTooBig, RawPostDataException, UnreadablePostError) as error:
-            raise exceptions.ParseError("The body could not be read.") from error
+            raise exceptions.ParseError(_("The body could not be read.")) from error
         if len(text) > MAX_BODY_BYTES:
             raise TooLarge
         try:
             data = json.loads(text.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse)
         except (ValueError, RecursionError) as error:
-            raise exceptions.ParseError("The body is not valid JSON.") from error
+            raise exceptions.ParseError(_("The body is not valid JSON.")) from error
         if _depth(data) > MAX_DEPTH:
-            raise exceptions.ParseError("The body is nested too deeply.")
+            raise exceptions.ParseError(_("The body is nested too deeply."))
         return data
 
 
@@ -121,7 +123,7 @@ class TooLarge(exceptions.APIException):
     """413"""
 
     status_code = 413
-    default_detail = "The body is too large."
+    default_detail = gettext_lazy("The body is too large.")
     default_code = "too_large"
 
 
@@ -157,7 +159,7 @@ class StrictSerializer(serializers.Serializer):
             unknown = data.keys() - self.fields.keys()
             if unknown:
                 raise serializers.ValidationError(
-                    {name: ["This field is not known."] for name in sorted(unknown)}
+                    {name: [_("This field is not known.")] for name in sorted(unknown)}
                 )
         return super().to_internal_value(data)
 
@@ -167,9 +169,9 @@ class Text(serializers.CharField):
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
-            raise serializers.ValidationError("This must be a text.")
+            raise serializers.ValidationError(_("This must be a text."))
         if any(ord(letter) < 32 for letter in data):
-            raise serializers.ValidationError("This holds characters that are not text.")
+            raise serializers.ValidationError(_("This holds characters that are not text."))
         return super().to_internal_value(data)
 
 
@@ -178,7 +180,7 @@ class Flag(serializers.BooleanField):
 
     def to_internal_value(self, data: Any) -> bool:
         if not isinstance(data, bool):
-            raise serializers.ValidationError("This must be true or false.")
+            raise serializers.ValidationError(_("This must be true or false."))
         return data
 
 
@@ -187,7 +189,7 @@ class Whole(serializers.IntegerField):
 
     def to_internal_value(self, data: Any) -> int:
         if not isinstance(data, int) or isinstance(data, bool):
-            raise serializers.ValidationError("This must be a whole number.")
+            raise serializers.ValidationError(_("This must be a whole number."))
         return super().to_internal_value(data)
 
 
@@ -202,10 +204,9 @@ class ShopperAuthentication(BaseAuthentication):
         if token:
             return None, token
         django_request = request._request
-        if django_request.COOKIES and request.method not in ("GET", "HEAD", "OPTIONS"):
-            refusal = _check_csrf(django_request)
-            if refusal:
-                raise exceptions.PermissionDenied(f"CSRF check failed: {refusal}")
+        changes = request.method not in ("GET", "HEAD", "OPTIONS")
+        if django_request.COOKIES and changes and _lacks_csrf(django_request):
+            raise exceptions.PermissionDenied(_("The CSRF token is missing or wrong."))
         return getattr(django_request, "user", None), ""
 
     def authenticate_header(self, request: Request) -> str:
@@ -218,7 +219,7 @@ def bearer_token(request: Any) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def _check_csrf(request: Any) -> str:
+def _lacks_csrf(request: Any) -> bool:
     check = CSRFCheck(lambda _: HttpResponse())
     check.process_request(request)
-    return str(check.process_view(request, None, (), {}) or "")  # type: ignore[arg-type]
+    return check.process_view(request, None, (), {}) is not None  # type: ignore[arg-type]

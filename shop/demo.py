@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -28,6 +28,16 @@ STAFF_NAME = "staff"
 # Longer than a request or a task of the cluster may take.
 GRACE_S = 20.0
 ANSWER_TIMEOUT_S = 1.0
+# How uvicorn bears the sockets of the pages, by the names of its own settings. Clients say nothing: what they could send
+# is small, and a page that has vanished is noticed within 40 s.
+WEB_SOCKETS: dict[str, Any] = {
+    "ws": "websockets-sansio",
+    "ws_max_size": 1024,
+    "ws_max_queue": 4,
+    "ws_ping_interval": 20.0,
+    "ws_ping_timeout": 20.0,
+    "ws_per_message_deflate": False,
+}
 
 
 class DemoError(Exception):
@@ -162,8 +172,21 @@ def supervise(out: TextIO, variables: dict[str, str], *, port: int, sandbox_port
     supervisor = Supervisor(out, grace_s=GRACE_S)
     environment = os.environ | variables | {"PYTHONUNBUFFERED": "1"}
     uvicorn = ["uvicorn", "shop.asgi:application", "--host", "127.0.0.1", "--port", str(port)]
+    uvicorn += [f"--{name.replace('_', '-')}={value}" for name, value in WEB_SOCKETS.items()]
     for name, args in (
-        ("web", [sys.executable, "-m", *uvicorn, "--lifespan", "off", "--no-access-log"]),
+        (
+            "web",
+            [
+                sys.executable,
+                "-m",
+                *uvicorn,
+                "--lifespan",
+                "off",
+                "--no-access-log",
+                "--log-level",
+                "warning",
+            ],
+        ),
         ("watch", _manage("watch")),
         ("sandbox", [*_sandbox_command(sandbox_port), "--shop-url", f"http://127.0.0.1:{port}"]),
     ):

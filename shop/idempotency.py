@@ -11,6 +11,7 @@ from typing import Any
 from django.db import OperationalError, connection
 from django.db.models import QuerySet
 from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
 
 from shop.models import IdempotencyKey
 
@@ -54,14 +55,14 @@ class KeyMismatch(Exception):
     """The key came with another body before."""
 
     def __init__(self) -> None:
-        super().__init__("This Idempotency-Key was used for another request.")
+        super().__init__(_("This Idempotency-Key was used for another request."))
 
 
 class InProgress(Exception):
     """Somebody is at work on the first request of this key. Ask again after `retry_after_s`."""
 
     def __init__(self, retry_after_s: int = 1) -> None:
-        super().__init__("The first request with this Idempotency-Key is still being worked on.")
+        super().__init__(_("The first request with this Idempotency-Key is still being worked on."))
         self.retry_after_s = retry_after_s
 
 

@@ -1,7 +1,15 @@
 """A limit in front of everything: a body that no page, API call or callback of ours is as large as is not even read."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from io import BytesIO
 from typing import Any
+
+from django.core.handlers.asgi import ASGIRequest
+from django.utils.translation import get_language_from_request
+from django.utils.translation import gettext as _
+
+from shop.languages import speaking, tag_of
+from shop.problems import Problem, answer
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -35,7 +43,7 @@ class LimitBody:
             if may_be is not None and announced <= may_be:
                 await self.app(scope, receive, send)
             else:
-                await _refuse(send)
+                await _refuse(scope, send)
             return
         body, more = b"", True
         while more:
@@ -45,7 +53,7 @@ class LimitBody:
             body += message.get("body", b"")
             more = message.get("more_body", False)
             if len(body) > self.most:
-                await _refuse(send)
+                await _refuse(scope, send)
                 return
         await self.app(scope, _replay(body, receive), send)
 
@@ -65,12 +73,16 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return replayed
 
 
-async def _refuse(send: Send) -> None:
-    text = b"The body is too large."
+async def _refuse(scope: Scope, send: Send) -> None:
+    """In the sender's language, as any other answer."""
+    code = get_language_from_request(ASGIRequest(dict(scope), BytesIO()))
+    with speaking(code):
+        refusal = answer(Problem(status=413, code="too_large", detail=_("The body is too large.")))
     headers = [
-        (b"content-type", b"text/plain; charset=utf-8"),
-        (b"content-length", str(len(text)).encode()),
+        (b"content-type", refusal.headers["Content-Type"].encode()),
+        (b"content-length", str(len(refusal.content)).encode()),
+        (b"content-language", tag_of(code).encode()),
         (b"connection", b"close"),  # what is still to come is not read
     ]
     await send({"type": "http.response.start", "status": 413, "headers": headers})
-    await send({"type": "http.response.body", "body": text})
+    await send({"type": "http.response.body", "body": refusal.content})

@@ -22,6 +22,8 @@ SECRET_NAMES = re.compile(
 CARD_LIKE = re.compile(r"(?<!\d)\d{13,19}(?!\d)")
 # What a library puts into the text of an exception: addresses, and a whole row of the database.
 MAIL_LIKE = re.compile(r"[^\s'\"<>(,]+@[^\s'\">),]+")
+# An order's link, in an address that a server writes down.
+LINK_LIKE = re.compile(r"([?&]token=)[^&\s'\"]+")
 ROW_LIKE = re.compile(r"(DETAIL: )[^\n]*")
 # Channel numbers are long digits too, and support needs them; they are safe under these names only.
 OPEN_NAMES = frozenset({"channel_number"})
@@ -33,14 +35,23 @@ access = structlog.get_logger("nodrop.access")
 
 def redact(_logger: Any, _method: str, event: Event) -> Event:
     """Replace the values of secret names, and card-like digits in every text."""
+    event.pop("color_message", None)  # uvicorn's line once more
     for name, value in event.items():
-        if SECRET_NAMES.search(name):
+        if isinstance(value, HttpRequest):  # Django's, whose text has the whole address
+            event[name] = f"{value.method} {value.path}"
+        elif SECRET_NAMES.search(name):
             event[name] = REDACTED
         elif isinstance(value, str) and name not in OPEN_NAMES:
-            event[name] = MAIL_LIKE.sub(
-                REDACTED, ROW_LIKE.sub(rf"\1{REDACTED}", CARD_LIKE.sub(REDACTED, value))
-            )
+            event[name] = _redact_text(value)
     return event
+
+
+def _redact_text(text: str) -> str:
+    for secret in (LINK_LIKE, ROW_LIKE):
+        text = secret.sub(rf"\1{REDACTED}", text)
+    for secret in (CARD_LIKE, MAIL_LIKE):
+        text = secret.sub(REDACTED, text)
+    return text
 
 
 def logging_settings(*, level: str, as_json: bool) -> dict[str, Any]:
@@ -93,6 +104,12 @@ def logging_settings(*, level: str, as_json: bool) -> dict[str, Any]:
             "django_q": {"level": "WARNING"},
             "django-q": {"level": "WARNING"},
             "urllib3": {"level": "WARNING"},
+            # A server that has set up its own lines before it loads us: they go our way, and each request has one already.
+            "uvicorn": {"handlers": [], "propagate": True},
+            "uvicorn.error": {"handlers": [], "propagate": True},
+            "uvicorn.access": {"handlers": [], "level": "WARNING", "propagate": True},
+            # It would tell of a Redis that is gone every second, with the whole trace; we do it once.
+            "channels_redis": {"level": "CRITICAL"},
         },
     }
 

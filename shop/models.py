@@ -3,18 +3,19 @@
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
 
 
 class Source(models.TextChoices):
     """Who told us, or who wanted it."""
 
-    SHOPPER = "SHOPPER"
-    STAFF = "STAFF"
-    SYSTEM = "SYSTEM"  # our own rules: expiry, compensation
-    RESPONSE = "RESPONSE"  # the channel's answer to our own request
-    CALLBACK = "CALLBACK"
-    QUERY = "QUERY"
-    STATEMENT = "STATEMENT"
+    SHOPPER = "SHOPPER", _("Shopper")
+    STAFF = "STAFF", _("Staff")
+    SYSTEM = "SYSTEM", _("System")  # our own rules: expiry, compensation
+    RESPONSE = "RESPONSE", _("Response")  # the channel's answer to our own request
+    CALLBACK = "CALLBACK", _("Callback")
+    QUERY = "QUERY", _("Query")
+    STATEMENT = "STATEMENT", _("Statement")
 
 
 class Alarm(models.Model):
@@ -24,7 +25,7 @@ class Alarm(models.Model):
     """
 
     kind = models.CharField(max_length=40)
-    subject = models.CharField(max_length=64, help_text="public number or id of what is unfinished")
+    subject = models.CharField(max_length=64, help_text=_("public number or id of what is unfinished"))
     due_at = models.DateTimeField()
     # The last moment of the kind's schedule, e.g. when a payment is dead. None: the schedule has no end.
     last_at = models.DateTimeField(null=True, blank=True)
@@ -51,7 +52,8 @@ class Event(models.Model):
 
     order_number = models.CharField(max_length=32, blank=True)
     subject_kind = models.CharField(
-        max_length=10, choices=[("order", "order"), ("payment", "payment"), ("refund", "refund")]
+        max_length=10,
+        choices=[(kind, _(kind)) for kind in ("order", "payment", "refund", "link", "mail")],
     )
     subject = models.CharField(max_length=64)
     from_status = models.CharField(max_length=20, blank=True)
@@ -93,12 +95,12 @@ class IdempotencyKey(models.Model):
     """
 
     scope = models.CharField(
-        max_length=100, help_text="what is made, and for whom: two clients may use one key"
+        max_length=100, help_text=_("what is made, and for whom: two clients may use one key")
     )
     key = models.CharField(max_length=255)
     body_hash = models.CharField(max_length=64, blank=True)
     subject = models.CharField(max_length=64, blank=True)
-    status = models.PositiveSmallIntegerField(help_text="of the first answer")
+    status = models.PositiveSmallIntegerField(help_text=_("of the first answer"))
     lease_until = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
 

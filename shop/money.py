@@ -4,10 +4,17 @@ Only here do minor units become decimal strings, for a channel's protocol or a p
 """
 
 from decimal import Decimal, InvalidOperation
+from functools import cache
+
+from babel.numbers import NumberPattern, format_decimal, parse_pattern
+
+from shop import languages
 
 # What we sell in. A channel may report money of any other.
 CURRENCIES = ("CNY", "BRL", "USD")
 SYMBOLS = {"CNY": "¥", "BRL": "R$", "USD": "$"}
+# Where a sign is ambiguous to the readers of a language.
+LOCAL_SYMBOLS = {"zh-hans": {"USD": "US$"}}
 # Currencies whose decimals are not two, by ISO 4217.
 WHOLE = frozenset({
     "BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF",
@@ -24,7 +31,8 @@ def places_of(currency: str) -> int:
 
 def symbol_of(currency: str) -> str:
     """What stands before an amount: "¥", or the code of a currency that we do not sell in."""
-    return SYMBOLS.get(currency, f"{currency} ".lstrip())
+    local = LOCAL_SYMBOLS.get(languages.current(), {})
+    return local.get(currency) or SYMBOLS.get(currency, f"{currency} ".lstrip())
 
 
 def to_decimal_string(amount_minor: int, currency: str) -> str:
@@ -45,6 +53,12 @@ def from_decimal_string(text: str, currency: str) -> int:
 
 
 def for_people(amount_minor: int, currency: str) -> str:
-    """12900, "CNY" → "¥129.00"; 123456, "USD" → "$1,234.56"; 700, "EUR" → "EUR 7.00"."""
-    major = Decimal(to_decimal_string(amount_minor, currency))
-    return f"{symbol_of(currency)}{major:,.{places_of(currency)}f}"
+    """12900, "CNY" → "¥129.00"; 123456, "USD" → "$1,234.56"; 700, "EUR" → "EUR 7.00": in the language spoken now."""
+    major = Decimal(amount_minor).scaleb(-places_of(currency))
+    figures = format_decimal(major, _pattern(places_of(currency)), locale=languages.locale())
+    return f"{symbol_of(currency)}{figures}"
+
+
+@cache
+def _pattern(places: int) -> NumberPattern:
+    return parse_pattern(f"#,##0.{'0' * places}".rstrip("."))

@@ -23,5 +23,6 @@ def held_session(request: HttpRequest) -> Iterator[SessionBase]:
         yield request.session
         if request.session.modified:
             request.session.save()
-    if key:
+    # A key that nobody knows any more has become a new one, of which the browser must be told.
+    if key and request.session.session_key == key:
         request.session.modified = False  # or the middleware would write it once more, without the lock

@@ -1,11 +1,13 @@
 """Settings of every process. Values an operator turns come from the environment; the others carry their reason here."""
 
+import socket
 from typing import Any
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.translation import gettext_lazy as _
 
-from shop import embedded
+from shop import embedded, languages
 from shop.env import (
     BASE_DIR,
     channel_fees,
@@ -59,6 +61,7 @@ MIDDLEWARE = [
     "shop.middleware.OddCookieMiddleware",
     "shop.middleware.StaffTimeMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "shop.middleware.LanguageMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -146,6 +149,29 @@ CACHES = {
     }
 }
 
+# The bell's, see shop.bell: one connection of each web process, for all pages that wait. Nothing is asked over it, so a
+# machine that has vanished is noticed by the kernel: after half a minute.
+REDIS_KEEPALIVE = {
+    "socket_keepalive": True,
+    "socket_keepalive_options": {socket.TCP_KEEPIDLE: 15, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3},
+}
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {
+            "prefix": "nodrop",
+            "hosts": [
+                {
+                    "address": CACHES["default"]["LOCATION"],
+                    "socket_connect_timeout": 0.3,
+                    "socket_timeout": 0.3,
+                    **(REDIS_KEEPALIVE if str(CACHES["default"]["LOCATION"]).startswith("redis") else {}),
+                }
+            ],
+        },
+    }
+}
+
 # ---- django-q2: messages are only speed; the alarms are the truth ------------------------------------------------
 Q_CLUSTER = {
     "name": "nodrop",
@@ -161,7 +187,7 @@ Q_CLUSTER = {
     "catch_up": False,  # after an outage one run, not a hundred
     "poll": 0.2,
     "guard_cycle": 0.5,
-    "label": "Task queue",
+    "label": _("Task queue"),
 }
 # The schedules of django-q2, kept by `watch`: name → (function, minutes). One malformed row would stop all of them,
 # so they are made by code only.
@@ -173,6 +199,8 @@ ALARM_FAILED = "payments.cases.open_for_alarm"
 ORDER_LIFETIME_S = env.int("ORDER_LIFETIME_S", 30 * 60)
 # The same lines for the same buyer again within this time are taken for a mistake; 0 takes every order.
 DUPLICATE_WINDOW_S = env.int("DUPLICATE_WINDOW_S", 600)
+# How long the link to an order lives, by which whoever holds it sees the order.
+ORDER_LINK_DAYS = env.int("ORDER_LINK_DAYS", 180)
 # How long an unanswered earlier attempt may hold up the next one before the shopper may choose to go on.
 CONFIRMING_LIMIT_S = env.int("CONFIRMING_LIMIT_S", 60)
 # A refund above this many minor units waits for a second person.
@@ -235,7 +263,9 @@ EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'filebase
 EMAIL_FILE_PATH = DATA_DIR / "mail"
 
 # ---- Web --------------------------------------------------------------------------------------------------------
-LANGUAGE_CODE = "en"
+LANGUAGE_CODE = languages.ENGLISH
+LANGUAGES: tuple[tuple[str, str], ...] = languages.LANGUAGES
+LOCALE_PATHS = [BASE_DIR / "shop" / "locale"]
 TIME_ZONE = "UTC"
 # The zone that people's eyes want; the database and the API stay in UTC.
 DISPLAY_TIME_ZONE = env.str("DISPLAY_TIME_ZONE", "Asia/Shanghai")
@@ -261,7 +291,12 @@ SESSION_ENGINE = "django.contrib.sessions.backends.db"
 HTTPS = PUBLIC_URL.startswith("https://")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_NAME = "__Host-session" if HTTPS else "session"
+CSRF_FAILURE_VIEW = "shop.checkout.doors.refuse_form"
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+# What was chosen by the switch goes before what the browser asks for.
+LANGUAGE_COOKIE_NAME = "language"
+LANGUAGE_COOKIE_AGE = 365 * 86_400
+LANGUAGE_COOKIE_SECURE, LANGUAGE_COOKIE_HTTPONLY, LANGUAGE_COOKIE_SAMESITE = HTTPS, True, "Lax"
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_REFERRER_POLICY = "same-origin"
 BEHIND_PROXY = env.bool("BEHIND_PROXY", False)
