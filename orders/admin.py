@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
 
 from orders.models import Product
 from shop.admin import money_cell
@@ -19,10 +20,7 @@ class ProductAdmin(admin.ModelAdmin):
     list_filter = ("currency", "is_sold")
     search_fields = ("=sku", "name")
 
-    class Media:
-        css = {"all": ("admin.css",)}
-
-    @admin.display(description="price", ordering="price")
+    @admin.display(description=_("price"), ordering="price")
     def money(self, product: Product) -> SafeString:
         return money_cell(product.price, product.currency)
 

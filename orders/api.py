@@ -5,6 +5,7 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpResponse
+from django.utils.translation import gettext as _
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -49,7 +50,7 @@ describe_error(
     lambda e: Problem(status=409, code="out_of_stock", detail=str(e), extra={"sku": e.sku, "left": e.left}),
 )
 describe_error(
-    OrderNotFound, lambda _: Problem(status=404, code="not_found", detail="There is no such order.")
+    OrderNotFound, lambda e: Problem(status=404, code="not_found", detail=_("There is no such order."))
 )
 describe_error(NotTheShopper, lambda e: Problem(status=403, code="forbidden", detail=str(e)))
 
@@ -73,6 +74,8 @@ class PlaceOrderSerializer(StrictSerializer):
 
 
 class ProductSerializer(serializers.ModelSerializer):
+    name = serializers.CharField(source="local_name")
+
     class Meta:
         model = Product
         fields = ("sku", "name", "price", "currency", "stock")
@@ -108,7 +111,7 @@ class OrdersView(APIView):
         if request.session.session_key:  # a browser that is known; others come back by the token
             with held_session(request._request) as held:
                 remember(held, placed.order)
-        return answer_once(placed_fields(placed.order), status=201, is_replay=placed.is_replay)
+        return answer_once(_placed_fields(placed), status=201, is_replay=placed.is_replay)
 
 
 def _place(request: Request, items: list[Any], contact: dict[str, str], *, again: bool) -> Placed:
@@ -120,6 +123,13 @@ def _place(request: Request, items: list[Any], contact: dict[str, str], *, again
     if key is None:
         return Placed(place_order(*wanted, again=again), is_replay=False)
     return place_once(key, *wanted, again=again)
+
+
+def _placed_fields(placed: Placed) -> dict[str, Any]:
+    """The order with its token; a repeat does not give out the token of a link that was made anew since."""
+    order = placed.order
+    is_renewed = placed.is_replay and order.link_since != order.created_at
+    return order_fields(order) if is_renewed else placed_fields(order)
 
 
 def _duplicate(request: Request, error: DuplicateOrder) -> Problem:
@@ -137,7 +147,7 @@ def page_of(request: Request) -> int:
     """The `page` of the query string, from 1. Raises a validation error for anything else."""
     text = request.query_params.get("page", "1")
     if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) >= 1):
-        raise serializers.ValidationError({"page": ["This must be a number from 1."]})
+        raise serializers.ValidationError({"page": [_("This must be a number from 1.")]})
     return int(text)
 
 
@@ -151,7 +161,7 @@ def order_fields(order: Order) -> dict[str, Any]:
         "items": [
             {
                 "sku": line.product.sku,
-                "name": line.name,
+                "name": line.local_name,
                 "quantity": line.quantity,
                 "unit_price": line.unit_price,
             }

@@ -5,8 +5,12 @@ from datetime import datetime
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now, Upper
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from orders.statuses import CloseReason, OrderStatus
+from shop import languages
+from shop.languages import ENGLISH
 from shop.money import CURRENCIES, for_people
 from shop.numbers import new_order_number
 
@@ -19,13 +23,18 @@ class Product(models.Model):
     sku = models.SlugField(max_length=40, unique=True)
     name = models.CharField(max_length=100)
     description = models.CharField(max_length=300, blank=True)
+    # The same in the other language of the shop; where there is none, people read the English.
+    name_zh_hans = models.CharField("name in Chinese", max_length=100, blank=True, db_default="")
+    description_zh_hans = models.CharField(
+        "description in Chinese", max_length=300, blank=True, db_default=""
+    )
     # The name of a line drawing in static/art.
     picture = models.SlugField(max_length=40, blank=True)
-    price = models.PositiveBigIntegerField(help_text="minor units")
+    price = models.PositiveBigIntegerField(help_text=_("minor units"))
     currency = models.CharField(max_length=3, choices=CURRENCY_CHOICES)
     stock = models.IntegerField()
     # Nothing comes back to the shelf that was not once put there: supplied = stock + units of orders that hold stock.
-    supplied = models.IntegerField(help_text="units ever put on the shelf")
+    supplied = models.IntegerField(help_text=_("units ever put on the shelf"))
     is_sold = models.BooleanField(default=True)
     # Where the query that read the row asked for them: the database's clock, and what placing wants to know beside.
     now: datetime
@@ -44,6 +53,20 @@ class Product(models.Model):
         return self.name
 
     @property
+    def local_name(self) -> str:
+        """In the language that is spoken now."""
+        return self._told("name")
+
+    @property
+    def local_description(self) -> str:
+        """In the language that is spoken now."""
+        return self._told("description")
+
+    def _told(self, field: str) -> str:
+        local: str = getattr(self, f"{field}_{languages.current().replace('-', '_')}", "")
+        return local or getattr(self, field)
+
+    @property
     def price_text(self) -> str:
         return for_people(self.price, self.currency)
 
@@ -53,14 +76,19 @@ class Order(models.Model):
 
     number = models.CharField(max_length=32, unique=True, default=new_order_number, editable=False)
     status = models.CharField(max_length=20, choices=OrderStatus.choices, default=OrderStatus.UNPAID)
-    amount = models.PositiveBigIntegerField(help_text="minor units")
+    amount = models.PositiveBigIntegerField(help_text=_("minor units"))
     currency = models.CharField(max_length=3, choices=CURRENCY_CHOICES)
     name = models.CharField(max_length=100)
     email = models.EmailField()
     phone = models.CharField(max_length=30)
     address = models.CharField(max_length=300)
-    # Mixed into the order's token: a new salt revokes every link given out.
+    # Of the mails about it: a code of `shop.languages`.
+    language = models.CharField(max_length=10, db_default=ENGLISH)
+    # Mixed into the order's token: a new salt revokes every link given out. `orders.access` says how long one lives.
     token_salt = models.CharField(max_length=32)
+    link_since = models.DateTimeField(db_default=Now())
+    # When somebody last had the link mailed.
+    link_asked_at = models.DateTimeField(null=True, blank=True)
     # Buyer, lines and contact: what makes two orders the same by content.
     content_hash = models.CharField(max_length=64)
     # Raised by every change of the order or one of its payments, for pages that wait.
@@ -93,9 +121,9 @@ class Order(models.Model):
             ),
         ]
         permissions = [
-            ("cancel_order", "Can cancel an unpaid order"),
-            ("ship_order", "Can mark orders as shipped and completed"),
-            ("resend_receipt", "Can send the receipt once more"),
+            ("cancel_order", gettext_noop("Can cancel an unpaid order")),
+            ("ship_order", gettext_noop("Can mark orders as shipped and completed")),
+            ("resend_receipt", gettext_noop("Can send the receipt once more")),
         ]
         indexes = [
             models.Index(fields=["content_hash", "created_at"], name="order_content"),
@@ -120,7 +148,7 @@ class OrderLine(models.Model):
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="lines")
     product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="+")
     name = models.CharField(max_length=100)
-    unit_price = models.PositiveBigIntegerField(help_text="minor units")
+    unit_price = models.PositiveBigIntegerField(help_text=_("minor units"))
     quantity = models.PositiveIntegerField()
 
     class Meta:
@@ -132,6 +160,12 @@ class OrderLine(models.Model):
 
     def __str__(self) -> str:
         return f"{self.quantity} × {self.name}"
+
+    @property
+    def local_name(self) -> str:
+        """In the language that is spoken now, as long as the product goes by that name; later, the name of the day."""
+        names = (self.product.name, self.product.name_zh_hans)
+        return self.product.local_name if self.name in names else self.name
 
     @property
     def amount(self) -> int:

@@ -3,7 +3,6 @@
 The request's key comes first, then the content: what was ordered a moment ago is not ordered again by mistake.
 """
 
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,18 +13,22 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db.models import Subquery
 from django.db.models.expressions import RawSQL
+from django.utils.translation import gettext_lazy as _
 
+from orders.access import new_salt
 from orders.duplicates import content_hash, find_first, forget, lock_content, orders_like
 from orders.errors import DuplicateOrder, InvalidOrder, MixedCurrency, OutOfStock, UnknownProduct
 from orders.models import Order, OrderLine, Product
 from orders.moves import EXPIRE_ORDER, take_stock
 from orders.statuses import OrderStatus
+from shop import languages
 from shop.alarms import set_alarm
 from shop.clock import WITH_NOW
 from shop.events import Change, record
 from shop.idempotency import Key, Made, claim_key, find_made
 from shop.models import Source
 from shop.numbers import new_order_number
+from shop.sentences import say
 from shop.transactions import transactional
 from shop.writes import insert, together
 
@@ -131,7 +134,7 @@ def _write_down(
                 OrderLine(
                     order=order,
                     product=product,
-                    name=product.name,
+                    name=product.local_name,
                     unit_price=product.price,
                     quantity=lines[product.pk],
                 )
@@ -147,16 +150,15 @@ def _write_down(
 def merge_items(items: Sequence[Item]) -> dict[str, int]:
     """SKU → units, the same SKU added up. Raises InvalidOrder for no, too many or senseless lines."""
     if not items:
-        raise InvalidOrder("An order needs at least one item.", field="items")
+        raise InvalidOrder(_("An order needs at least one item."), field="items")
     if len(items) > MAX_LINES:
-        raise InvalidOrder(f"An order has at most {MAX_LINES} items.", field="items")
+        raise InvalidOrder(say(_("An order has at most %(most)d items."), most=MAX_LINES), field="items")
     wanted: dict[str, int] = {}
     for index, item in enumerate(items):
         wanted[item.sku] = wanted.get(item.sku, 0) + item.quantity
         if item.quantity < 1 or wanted[item.sku] > MAX_QUANTITY:
-            raise InvalidOrder(
-                f"The quantity must be between 1 and {MAX_QUANTITY}.", field=f"items.{index}.quantity"
-            )
+            words = say(_("The quantity must be between 1 and %(most)d."), most=MAX_QUANTITY)
+            raise InvalidOrder(words, field=f"items.{index}.quantity")
     return wanted
 
 
@@ -165,13 +167,13 @@ def check_contact(contact: Contact) -> None:
     for field, limit in CONTACT_LIMITS.items():
         value = getattr(contact, field).strip()
         if not value:
-            raise InvalidOrder("This is needed.", field=f"contact.{field}")
+            raise InvalidOrder(_("This is needed."), field=f"contact.{field}")
         if len(value) > limit or "\x00" in value:
-            raise InvalidOrder(f"At most {limit} characters.", field=f"contact.{field}")
+            raise InvalidOrder(say(_("At most %(most)d characters."), most=limit), field=f"contact.{field}")
     try:
         validate_email(contact.email)
     except ValidationError as error:
-        raise InvalidOrder("This is not an e-mail address.", field="contact.email") from error
+        raise InvalidOrder(_("This is not an e-mail address."), field="contact.email") from error
 
 
 def _lock_wanted(wanted: dict[str, int], order: Order) -> list[Product]:
@@ -183,16 +185,16 @@ def _lock_wanted(wanted: dict[str, int], order: Order) -> list[Product]:
     products = list(locked.filter(sku__in=wanted, is_sold=True).order_by("pk"))
     missing = wanted.keys() - {product.sku for product in products}
     if missing:
-        raise UnknownProduct(f"{min(missing)} is not sold here.", field="items")
+        raise UnknownProduct(say(_("%(sku)s is not sold here."), sku=min(missing)), field="items")
     if len({product.currency for product in products}) > 1:
-        raise MixedCurrency("An order can hold products of one currency only.", field="items")
+        raise MixedCurrency(_("An order can hold products of one currency only."), field="items")
     return products
 
 
 def _check_stock(products: Sequence[Product], wanted: dict[str, int]) -> None:
     for product in products:
         if product.stock < wanted[product.sku]:
-            raise OutOfStock(product.sku, product.name, product.stock)
+            raise OutOfStock(product.sku, product.local_name, product.stock)
 
 
 def _fill(order: Order, products: Sequence[Product], wanted: dict[str, int], contact: Contact) -> None:
@@ -200,12 +202,14 @@ def _fill(order: Order, products: Sequence[Product], wanted: dict[str, int], con
     order.pk = products[0].order_id
     order.amount = sum(product.price * wanted[product.sku] for product in products)
     if order.amount > MAX_AMOUNT_MINOR:
-        raise InvalidOrder("This order is too large to be paid at once.", field="items")
+        raise InvalidOrder(_("This order is too large to be paid at once."), field="items")
     order.currency = products[0].currency
     order.name, order.email = contact.name.strip(), contact.email.strip()
     order.phone, order.address = contact.phone.strip(), contact.address.strip()
-    order.token_salt = secrets.token_hex(16)
-    order.created_at, order.expires_at = now, now + timedelta(seconds=settings.ORDER_LIFETIME_S)
+    order.language = languages.current()
+    order.token_salt = new_salt()
+    order.created_at = order.link_since = now
+    order.expires_at = now + timedelta(seconds=settings.ORDER_LIFETIME_S)
 
 
 def _placed(order: Order) -> Change:

@@ -1,20 +1,21 @@
 """The statuses of an order and every move between them. What is not in the table does not happen."""
 
 from django.db.models import TextChoices
+from django.utils.translation import gettext_lazy as _
 
 
 class OrderStatus(TextChoices):
-    UNPAID = "UNPAID", "Unpaid"
-    READY_FOR_SHIPMENT = "READY_FOR_SHIPMENT", "Ready for shipment"
-    SHIPPED = "SHIPPED", "Shipped"
-    COMPLETED = "COMPLETED", "Completed"
-    CLOSED = "CLOSED", "Closed"  # nobody paid in time, or the shopper gave up
-    REFUNDED = "REFUNDED", "Refunded"  # in full
+    UNPAID = "UNPAID", _("Unpaid")
+    READY_FOR_SHIPMENT = "READY_FOR_SHIPMENT", _("Ready for shipment")
+    SHIPPED = "SHIPPED", _("Shipped")
+    COMPLETED = "COMPLETED", _("Completed")
+    CLOSED = "CLOSED", _("Closed")  # nobody paid in time, or the shopper gave up
+    REFUNDED = "REFUNDED", _("Refunded")  # in full
 
 
 class CloseReason(TextChoices):
-    CANCELLED = "CANCELLED", "Cancelled by the shopper"
-    EXPIRED = "EXPIRED", "Not paid in time"
+    CANCELLED = "CANCELLED", _("Cancelled by the shopper")
+    EXPIRED = "EXPIRED", _("Not paid in time")
 
 
 MOVES: dict[OrderStatus, frozenset[OrderStatus]] = {
