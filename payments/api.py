@@ -11,6 +11,8 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils.translation import gettext as _
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -65,11 +67,11 @@ MAX_DIGITS = 10
 READ_EVERY_S = 1.0
 
 describe_error(
-    PaymentNotFound, lambda _: Problem(status=404, code="not_found", detail="There is no such payment.")
+    PaymentNotFound, lambda e: Problem(status=404, code="not_found", detail=_("There is no such payment."))
 )
-describe_error(OrderIsPaid, lambda _: Problem(status=409, code="order_paid", detail="This order is paid."))
+describe_error(OrderIsPaid, lambda e: Problem(status=409, code="order_paid", detail=_("This order is paid.")))
 describe_error(
-    OrderIsClosed, lambda _: Problem(status=409, code="order_closed", detail="This order is closed.")
+    OrderIsClosed, lambda e: Problem(status=409, code="order_closed", detail=_("This order is closed."))
 )
 describe_error(
     PaymentConfirming,
@@ -96,7 +98,7 @@ describe_error(
     lambda e: Problem(status=429, code="too_many_requests", detail=str(e), retry_after_s=e.retry_after_s),
 )
 describe_error(
-    RefundNotFound, lambda _: Problem(status=404, code="not_found", detail="There is no such refund.")
+    RefundNotFound, lambda e: Problem(status=404, code="not_found", detail=_("There is no such refund."))
 )
 describe_error(NotRefundable, lambda e: Problem(status=409, code="not_refundable", detail=str(e)))
 describe_error(
@@ -306,6 +308,7 @@ def refund_fields(refund: Refund) -> dict[str, Any]:
 # ---- the status, which may wait ------------------------------------------------------------------------------------
 
 
+@csrf_exempt  # it changes nothing, whatever the method
 async def order_status(request: HttpRequest, number: str) -> HttpResponse:
     """`GET orders/{number}/status?since={version}&wait={s}`: at once, or as soon as the version differs from `since`.
 
@@ -313,29 +316,29 @@ async def order_status(request: HttpRequest, number: str) -> HttpResponse:
     channel is asked about it every ten seconds meanwhile.
     """
     if request.method not in ("GET", "HEAD"):
-        return answer(Problem(status=405, code="method_not_allowed", detail="Only GET is offered here."))
+        return answer(Problem(status=405, code="method_not_allowed", detail=_("Only GET is offered here.")))
     try:
         since, wait_s = _whole(request, "since", most=2**31), _whole(request, "wait", most=MAX_WAIT_S)
-        state = await _recall(request, number)
+        state = await sync_to_async(recall_now)(request, number)
         if wait_s and state.version == since:
             state = await _wait_for_news(request, state, wait_s)
     except ValueError as error:
         return answer(Problem(status=400, code="invalid", detail=str(error)))
     except OrderNotFound:
-        return answer(Problem(status=404, code="not_found", detail="There is no such order."))
+        return answer(Problem(status=404, code="not_found", detail=_("There is no such order.")))
     except BUSY:
-        return answer(busy())
+        return answer(busy(request))
     return JsonResponse(state.as_json())
 
 
 async def _wait_for_news(request: HttpRequest, state: OrderState, wait_s: int) -> OrderState:
     """The state as soon as its version is another one, or when the time is over."""
-    give_up, since = time.monotonic() + wait_s, state.version
+    give_up, since, read = time.monotonic() + wait_s, state.version, sync_to_async(read_now)
     async with Listening(state.number) as bell:
-        state = await _read(request, state.number)  # for what changed before anybody listened
+        state = await read(request, state.number)  # for what changed before anybody listened
         while state.version == since and (left_s := give_up - time.monotonic()) > 0:
             await bell.wait(min(READ_EVERY_S, left_s))
-            state = await _read(request, state.number)
+            state = await read(request, state.number)
     return state
 
 
@@ -344,24 +347,20 @@ def _whole(request: HttpRequest, name: str, *, most: int) -> int | None:
     if not text:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS and int(text) <= most):
-        raise ValueError(f"{name} must be a whole number up to {most}.")
+        words = _("%(name)s must be a whole number up to %(most)d.")
+        raise ValueError(words % {"name": name, "most": most})
     return int(text)
 
 
-@sync_to_async
-def _recall(request: HttpRequest, number: str) -> OrderState:
-    """What was read a moment ago, for somebody who was let in a moment ago: no statement. Else read it."""
+def recall_now(request: HttpRequest, number: str) -> OrderState:
+    """What was read a moment ago, for somebody who was let in a moment ago: no statement. Else as `read_now`."""
     asker = _asker(request)
     state = recall_state(number, asker) if asker and is_number(number) else None
-    return state or _read_now(request, number)
+    return state or read_now(request, number)
 
 
-@sync_to_async
-def _read(request: HttpRequest, number: str) -> OrderState:
-    return _read_now(request, number)
-
-
-def _read_now(request: HttpRequest, number: str) -> OrderState:
+def read_now(request: HttpRequest, number: str) -> OrderState:
+    """The state, for somebody who looks at it: its channel is asked meanwhile. Raises OrderNotFound."""
     try:
         since = start_clock()
         order = find_order_for(request, number)
@@ -370,7 +369,7 @@ def _read_now(request: HttpRequest, number: str) -> OrderState:
         state = read_state(order, since=since)
         token = bearer_token(request)
         if (asker := _asker(request)) and (not token or is_token_of(order, token)):
-            admit(number, asker)  # what has let it in, not what it showed besides
+            admit(asker, state)  # what has let it in, not what it showed besides
         return state
     finally:
         if settings.DB_POOL:

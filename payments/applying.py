@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 from django.conf import settings
+from django.utils.translation import gettext_lazy as _
 
 from orders.models import Order
 from orders.moves import LockedOrder, extend_if_ending, lock_order
@@ -50,11 +51,12 @@ from payments.settling import settle_payment
 from payments.statuses import PaymentStatus
 from shop import idempotency
 from shop.alarms import hasten
+from shop.bell import ring
 from shop.clock import WITH_NOW
 from shop.idempotency import Key, Lease, Made, let_go, name_subject, read_subject, take_lease
 from shop.locks import pause, stand_in_line
 from shop.models import Source
-from shop.money import for_people
+from shop.sentences import money, say
 from shop.transactions import transactional
 from shop.vault import seal
 
@@ -205,7 +207,7 @@ def _read_version(wish: Wish) -> int:
 
 
 def _go_on(wish: Wish, lease: Lease | None) -> Applied:
-    for _ in range(ROUNDS):
+    for _round in range(ROUNDS):
         since = start_clock()
         todo, live = _look(wish, lease)
         if todo is Next.REPLACE:
@@ -226,9 +228,10 @@ def find_channel(channel: str, scene: str) -> Channel:
     try:
         adapter = get_channel(channel)
     except UnknownChannel as error:
-        raise NotOffered(f"{channel!r} is not offered here.", field="channel") from error
+        raise NotOffered(say(_("'%(name)s' is not offered here."), name=channel), field="channel") from error
     if scene not in adapter.scenes():
-        raise NotOffered(f"{channel} is not offered as {scene!r}.", field="scene")
+        words = _("%(channel)s is not offered as '%(scene)s'.")
+        raise NotOffered(say(words, channel=channel, scene=scene), field="scene")
     return adapter
 
 
@@ -333,10 +336,12 @@ def _check_payable(order: LockedOrder, adapter: Channel) -> None:
         raise OrderIsClosed(order.number)  # its alarm will say so in a moment
     limits = adapter.limits.get(order.currency)
     if limits is None:
-        raise NotOffered(f"{adapter.name} does not take {order.currency}.", field="channel")
+        words = _("%(channel)s does not take %(currency)s.")
+        raise NotOffered(say(words, channel=_(adapter.title), currency=order.currency), field="channel")
     if not limits.least <= order.amount <= limits.most:
-        most, least = (for_people(limit, order.currency) for limit in (limits.most, limits.least))
-        raise NotOffered(f"{adapter.title} takes from {least} to {most} at once.", field="channel")
+        least, most = (money(limit, order.currency) for limit in (limits.least, limits.most))
+        words = _("%(title)s takes from %(least)s to %(most)s at once.")
+        raise NotOffered(say(words, title=_(adapter.title), least=least, most=most), field="channel")
     if has_open_mismatch(order):
         raise PaymentConfirming(order.number, retry_after_s=RETRY_WHILE_REVIEWED_S)
 
@@ -449,6 +454,7 @@ def _keep_action(payment: Payment, created: Created) -> Payment:
     order, kept, is_untouched = _store_action(payment, created)
     if kept.action is not None and kept.is_payable and order.status == OrderStatus.UNPAID:
         keep_state(order, kept, since=since, may_offer=is_untouched)
+        ring(order.number)  # another page of it may still show what was closed for this one
         return kept
     if kept.is_live:
         close_payment(kept)  # nobody shall pay a code that nobody waits for

@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
 
 # Moments after applying: 10, 20 and 30 s, then 1, 4, 9, … n² minutes. These are the gaps between them; the first
 # moment itself is `moves.FIRST_QUERY_S`.
@@ -7,6 +8,7 @@ QUERY_GAPS_S = (10, 10, 30, *(60 * (2 * n - 1) for n in range(2, 41)))
 
 class PaymentsConfig(AppConfig):
     name = "payments"
+    verbose_name = _("Payments")
 
     def ready(self) -> None:
         from payments import checks  # noqa: F401
@@ -30,6 +32,14 @@ class PaymentsConfig(AppConfig):
         )
         alarms.register(
             "mail_receipt", handler="payments.mailing.mail_by_alarm", gaps_s=(30, 60, 300, 900, 3600)
+        )
+        alarms.register(
+            "mail_link", handler="payments.mailing.mail_link_by_alarm", gaps_s=(30, 60, 300, 900, 3600)
+        )
+        alarms.register(
+            "mail_returned",
+            handler="payments.mailing.mail_returned_by_alarm",
+            gaps_s=(30, 60, 300, 900, 3600),
         )
         alarms.register(
             "fetch_statement",

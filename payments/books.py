@@ -9,6 +9,8 @@ from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from payments.channels.base import LineKind
 from payments.channels.registry import list_choices
@@ -19,12 +21,12 @@ class Statement(models.Model):
     """One file of a channel's books for one day of its calendar. One that was restated is a row more, the current one."""
 
     class Origin(models.TextChoices):
-        FETCHED = "fetched", "From the channel"
-        FILE = "file", "Given by hand"
+        FETCHED = "fetched", _("From the channel")
+        FILE = "file", _("Given by hand")
 
     channel = models.CharField(max_length=10, choices=list_choices)
-    day = models.DateField(help_text="of the channel's own calendar")
-    digest = models.CharField(max_length=64, help_text="SHA-256 of the file as it came")
+    day = models.DateField(help_text=_("of the channel's own calendar"))
+    digest = models.CharField(max_length=64, help_text=_("SHA-256 of the file as it came"))
     origin = models.CharField(max_length=10, choices=Origin.choices)
     given_by = models.CharField(max_length=150, blank=True)
     entries = models.PositiveIntegerField()
@@ -35,7 +37,9 @@ class Statement(models.Model):
     totals = models.JSONField(default=dict)
 
     class Meta:
-        permissions = [("reconcile_statement", "Can take in statements, compare them and run safe repairs")]
+        permissions = [
+            ("reconcile_statement", gettext_noop("Can take in statements, compare them and run safe repairs"))
+        ]
         ordering = ["-day", "channel", "-id"]
         constraints = [
             models.UniqueConstraint(fields=["channel", "day", "digest"], name="one_row_per_statement_file"),
@@ -53,7 +57,7 @@ class Entry(models.Model):
 
     # Entries of one statement lie side by side: a BRIN index finds them, and costs nothing while a million are copied.
     statement = models.ForeignKey(Statement, on_delete=models.CASCADE, db_index=False)
-    place = models.PositiveIntegerField(help_text="in the file, from 1")
+    place = models.PositiveIntegerField(help_text=_("in the file, from 1"))
     kind = models.CharField(max_length=10, choices=[(str(kind), str(kind)) for kind in LineKind])
     number = models.CharField(max_length=64)
     channel_number = models.CharField(max_length=64)
@@ -79,41 +83,41 @@ class Difference(models.Model):
     """Where a channel's books and ours do not say the same about one trade or refund. Never deleted: it ends."""
 
     class Kind(models.TextChoices):
-        UNSETTLED = "unsettled", "Paid there, not settled here"
-        STRANGER = "stranger", "Paid there, no payment of ours"
-        MISSING = "missing", "Paid here, not in their books"
-        AMOUNT = "amount", "Another amount"
-        CURRENCY = "currency", "Another currency"
-        DOUBLED = "doubled", "Twice in their books"
-        FEE = "fee", "Another fee than agreed"
-        REFUND_UNKNOWN = "refund_unknown", "Refunded there, unknown here"
-        REFUND_STATUS = "refund_status", "Refunded there, not here"
-        REFUND_MISSING = "refund_missing", "Refunded here, not in their books"
-        REFUND_AMOUNT = "refund_amount", "Another amount went back"
+        UNSETTLED = "unsettled", _("Paid there, not settled here")
+        STRANGER = "stranger", _("Paid there, no payment of ours")
+        MISSING = "missing", _("Paid here, not in their books")
+        AMOUNT = "amount", _("Another amount")
+        CURRENCY = "currency", _("Another currency")
+        DOUBLED = "doubled", _("Twice in their books")
+        FEE = "fee", _("Another fee than agreed")
+        REFUND_UNKNOWN = "refund_unknown", _("Refunded there, unknown here")
+        REFUND_STATUS = "refund_status", _("Refunded there, not here")
+        REFUND_MISSING = "refund_missing", _("Refunded here, not in their books")
+        REFUND_AMOUNT = "refund_amount", _("Another amount went back")
 
     class Severity(models.IntegerChoices):
-        NOTE = 1, "note"
-        LOOK = 2, "look"
-        MONEY = 3, "money"
+        NOTE = 1, _("note")
+        LOOK = 2, _("look")
+        MONEY = 3, _("money")
 
     class State(models.TextChoices):
-        OPEN = "open", "Open"
-        CASE = "case", "A person decides"
-        DECIDED = "decided", "A person has decided"
-        REPAIRED = "repaired", "Repaired"
-        GONE = "gone", "Not found any more"
+        OPEN = "open", _("Open")
+        CASE = "case", _("A person decides")
+        DECIDED = "decided", _("A person has decided")
+        REPAIRED = "repaired", _("Repaired")
+        GONE = "gone", _("Not found any more")
 
     channel = models.CharField(max_length=10, choices=list_choices)
-    day = models.DateField(help_text="of the statement that shows it")
+    day = models.DateField(help_text=_("of the statement that shows it"))
     kind = models.CharField(max_length=20, choices=Kind.choices)
     severity = models.PositiveSmallIntegerField(choices=Severity.choices)
     subject = models.CharField(
-        max_length=64, help_text="the channel's number of the trade or refund, else ours"
+        max_length=64, help_text=_("the channel's number of the trade or refund, else ours")
     )
-    number = models.CharField(max_length=64, blank=True, help_text="ours, as far as it is known")
+    number = models.CharField(max_length=64, blank=True, help_text=_("ours, as far as it is known"))
     currency = models.CharField(max_length=3)
-    theirs = models.BigIntegerField(null=True, help_text="minor units")
-    ours = models.BigIntegerField(null=True, help_text="minor units")
+    theirs = models.BigIntegerField(null=True, help_text=_("minor units"))
+    ours = models.BigIntegerField(null=True, help_text=_("minor units"))
     note = models.CharField(max_length=200, blank=True)
     state = models.CharField(max_length=10, choices=State.choices, default=State.OPEN, db_default=State.OPEN)
     # Only a file that somebody has handed in shows it so far: the channel's own may still settle it.
@@ -142,7 +146,7 @@ class Difference(models.Model):
         """The difference for programs; amounts in minor units."""
         return {
             "kind": self.kind,
-            "severity": Difference.Severity(self.severity).label,
+            "severity": Difference.Severity(self.severity).name.lower(),
             "subject": self.subject,
             "number": self.number,
             "currency": self.currency,

@@ -16,6 +16,7 @@ from payments.models import Payment
 from payments.showing import OrderState, current_payment
 from payments.statuses import PaymentStatus
 from shop import hints
+from shop.bell import ring
 
 FRESH_S = 2.0
 # Who may see an order is asked again after so long.
@@ -50,9 +51,10 @@ def keep_state(order: Order, payment: Payment | None, *, since: float, may_offer
 
 
 def renew_state(number: str) -> None:
-    """Something has happened to the order: whoever asks next is told so. Never inside a transaction."""
+    """Something has happened to the order: whoever waits, or asks next, is told so. Never inside a transaction."""
     since = start_clock()
     read_state(Order.objects.get(number=number), since=since)
+    ring(number)
 
 
 def read_state(order: Order, *, since: float) -> OrderState:
@@ -61,9 +63,14 @@ def read_state(order: Order, *, since: float) -> OrderState:
     return keep_state(order, payment, since=since, may_offer=not has_open_mismatch(order))
 
 
-def admit(number: str, asker: str) -> None:
-    """`asker`, a digest of a token or a session, may see this order: it need not be looked up for some seconds."""
-    hints.keep(_of_asker(number, asker), {}, version=0, for_s=ADMITTED_S)
+def admit(asker: str, state: OrderState) -> None:
+    """`asker`, a digest of a token or a session, may see the order as it is now: it need not be looked up for some seconds.
+
+    A new link, which may shut it out, makes another version.
+    """
+    hints.keep(
+        _of_asker(state.number, asker), {"version": state.version}, version=state.version, for_s=ADMITTED_S
+    )
 
 
 def recall_state(number: str, asker: str) -> OrderState | None:
@@ -72,7 +79,8 @@ def recall_state(number: str, asker: str) -> OrderState | None:
     if value is None or admitted is None:
         return None
     try:
-        return _parse_state(value, number)
+        state = _parse_state(value, number)
+        return state if admitted["version"] == state.version else None
     except NONSENSE:
         return None
 

@@ -14,6 +14,7 @@ from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Sum
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce, Now
+from django.utils.translation import gettext_lazy as _
 
 from orders.models import Order
 from orders.moves import lock_order
@@ -25,6 +26,7 @@ from payments.statuses import PaymentStatus, ReceiptClass, RefundStatus
 from shop.alarms import Claim, postpone
 from shop.locks import stand_in_line
 from shop.models import Alarm
+from shop.sentences import Words, say
 from shop.transactions import transactional
 
 MAX_RESOLUTION = 300
@@ -169,7 +171,7 @@ def resolve_case(pk: int, *, actor: User, resolution: str) -> Case:
     """
     resolution = resolution.strip()
     if not 1 <= len(resolution) <= MAX_RESOLUTION or not resolution.isprintable():
-        raise ValueError(f"Say how it was resolved, in 1 to {MAX_RESOLUTION} characters.")
+        raise ValueError(say(_("Say how it was resolved, in 1 to %(most)d characters."), most=MAX_RESOLUTION))
     with stand_in_line(f"case:{pk}"):
         return _resolve(pk, actor, resolution)
 
@@ -287,32 +289,43 @@ def _still_fails(case: Case) -> bool:
 
 # While the first is true of a case of this kind, a person must do the second instead of closing it. A kind that is not
 # here, and a case that is past this, only a person can answer.
-HELD_OPEN: dict[Case.Kind, tuple[Callable[[Case], bool], str]] = {
+HELD_OPEN: dict[Case.Kind, tuple[Callable[[Case], bool], Words]] = {
     Case.Kind.MISMATCH: (
         _is_kept,
-        "This money is still here and keeps its order from being paid: refund all of it, which closes the case.",
+        _(
+            "This money is still here and keeps its order from being paid: refund all of it, which closes the case."
+        ),
     ),
     Case.Kind.UNMATCHED: (
         _is_at_work,
-        "This is being worked on: the case closes when the money went back, or the message has been taken.",
+        _(
+            "This is being worked on: the case closes when the money went back, or the message has been taken."
+        ),
     ),
     Case.Kind.UNANSWERED: (
         _is_unanswered,
-        "The channel may still have money for this: query the payment. The case closes when it is answered.",
+        _(
+            "The channel may still have money for this: query the payment. The case closes when it is answered."
+        ),
     ),
     Case.Kind.REFUND: (
         _is_on_its_way,
-        "This refund has not ended: see to it at the channel. The case closes when the money arrived.",
+        _("This refund has not ended: see to it at the channel. The case closes when the money arrived."),
     ),
     Case.Kind.PAYOUT: (
         _is_to_be_paid_back,
-        "This money is still here: pay it back and record what you paid back, which closes the case.",
+        _("This money is still here: pay it back and record what you paid back, which closes the case."),
     ),
-    Case.Kind.APPROVAL: (_waits_for_approval, "Approve or reject the refund: that closes the case."),
-    Case.Kind.PROPOSAL: (_waits_for_decision, "Approve or reject the proposal: that closes the case."),
+    Case.Kind.APPROVAL: (_waits_for_approval, _("Approve or reject the refund: that closes the case.")),
+    Case.Kind.PROPOSAL: (_waits_for_decision, _("Approve or reject the proposal: that closes the case.")),
     Case.Kind.DISAGREES: (
         _disagrees_with_receipts,
-        "The order does not agree with its receipts: `audit` names what does not fit, which has to be put right.",
+        _(
+            "The order does not agree with its receipts: `audit` names what does not fit, which has to be put right."
+        ),
     ),
-    Case.Kind.FAILING: (_still_fails, "Its alarm is tried again: the case closes when that has gone well."),
+    Case.Kind.FAILING: (
+        _still_fails,
+        _("Its alarm is tried again: the case closes when that has gone well."),
+    ),
 }

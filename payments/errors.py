@@ -27,7 +27,15 @@ PaymentError
 ├── CaseStaysOpen          money hangs on it: not for a person to close by a word
 ├── MayNotDecide           a case is given only to who may decide it
 └── IllegalPaymentMove     a bug: the table has no such move
+
+Messages are lazy: `str(error)` is in the language of whoever asks for it.
 """
+
+from django.utils.translation import gettext_lazy as _
+
+from shop.sentences import Words, say
+
+OTHER_PERSON = _("A refund is approved by somebody else than who asked for it.")
 
 
 class PaymentError(Exception):
@@ -50,7 +58,7 @@ class PaymentIsDecided(PaymentError):
     """`became` is the status of payment `number`."""
 
     def __init__(self, number: str, status: str) -> None:
-        super().__init__(f"This payment is not open any more: it is {status}.")
+        super().__init__(say(_("This payment is not open any more: it is %(status)s."), status=status))
         self.number = number
         self.became = status
 
@@ -59,7 +67,8 @@ class CannotClose(PaymentError):
     """A payment over `channel` ends by itself, or is paid."""
 
     def __init__(self, channel: str) -> None:
-        super().__init__(f"{channel} cannot close a payment: it ends by itself when its time is over.")
+        words = _("%(channel)s cannot close a payment: it ends by itself when its time is over.")
+        super().__init__(say(words, channel=channel))
         self.channel = channel
 
 
@@ -70,7 +79,7 @@ class PaymentConfirming(PaymentError):
     """
 
     def __init__(self, number: str, *, retry_after_s: int, may_supersede: bool = False) -> None:
-        super().__init__("An earlier payment of this order is being confirmed.")
+        super().__init__(_("An earlier payment of this order is being confirmed."))
         self.number = number
         self.retry_after_s = retry_after_s
         self.may_supersede = may_supersede
@@ -79,7 +88,7 @@ class PaymentConfirming(PaymentError):
 class NotOffered(PaymentError):
     """`field`: channel or scene."""
 
-    def __init__(self, message: str, *, field: str) -> None:
+    def __init__(self, message: Words, *, field: str) -> None:
         super().__init__(message)
         self.field = field
 
@@ -88,7 +97,8 @@ class ChannelUnavailable(PaymentError):
     """`channel` cannot take a payment now. Nothing was charged."""
 
     def __init__(self, channel: str) -> None:
-        super().__init__(f"{channel} cannot take a payment at the moment. Nothing was charged.")
+        words = _("%(channel)s cannot take a payment at the moment. Nothing was charged.")
+        super().__init__(say(words, channel=channel))
         self.channel = channel
 
 
@@ -96,7 +106,7 @@ class AskedTooOften(PaymentError):
     """Ask again after `retry_after_s`."""
 
     def __init__(self, retry_after_s: int) -> None:
-        super().__init__("The channel was asked a moment ago.")
+        super().__init__(_("The channel was asked a moment ago."))
         self.retry_after_s = retry_after_s
 
 
@@ -108,7 +118,7 @@ class OverRefund(PaymentError):
     """`left_minor` is what may still be given back, in minor units: nothing, where nothing was paid."""
 
     def __init__(self, number: str, *, left_minor: int) -> None:
-        super().__init__("That is more than what may still be given back.")
+        super().__init__(_("That is more than what may still be given back."))
         self.number = number
         self.left_minor = left_minor
 
@@ -117,7 +127,8 @@ class NotRefundable(PaymentError):
     """`channel` cannot give money back: it has to be sent by a bank transfer."""
 
     def __init__(self, channel: str) -> None:
-        super().__init__(f"{channel} cannot give money back: send it by bank transfer.")
+        words = _("%(channel)s cannot give money back: send it by bank transfer.")
+        super().__init__(say(words, channel=channel))
         self.channel = channel
 
 
@@ -125,7 +136,7 @@ class ChannelRefunds(PaymentError):
     """`channel` gives money back itself."""
 
     def __init__(self, channel: str) -> None:
-        super().__init__(f"{channel} gives money back itself: ask for a refund.")
+        super().__init__(say(_("%(channel)s gives money back itself: ask for a refund."), channel=channel))
         self.channel = channel
 
 
@@ -133,15 +144,16 @@ class AllGoesBack(PaymentError):
     """All that was paid for the order is on its way back, or waits for approval."""
 
     def __init__(self, number: str) -> None:
-        super().__init__(f"All the money of order {number} is going back: see how its refund ends first.")
+        words = _("All the money of order %(number)s is going back: see how its refund ends first.")
+        super().__init__(say(words, number=number))
         self.number = number
 
 
 class OwnApproval(PaymentError):
     """A second person has to look at it."""
 
-    def __init__(self, number: str, *, what: str = "A refund") -> None:
-        super().__init__(f"{what} is approved by somebody else than who asked for it.")
+    def __init__(self, number: str, words: Words = OTHER_PERSON) -> None:
+        super().__init__(words)
         self.number = number
 
 
@@ -149,7 +161,8 @@ class RefundIsDecided(PaymentError):
     """It has been approved or rejected already; `became` is its status."""
 
     def __init__(self, number: str, status: str) -> None:
-        super().__init__(f"This refund is not waiting for approval any more: it is {status}.")
+        words = _("This refund is not waiting for approval any more: it is %(status)s.")
+        super().__init__(say(words, status=status))
         self.number = number
         self.became = status
 
@@ -162,7 +175,8 @@ class ProposalWaits(PaymentError):
     """`number` is the proposal that waits for a decision about the same payment."""
 
     def __init__(self, number: str) -> None:
-        super().__init__(f"Proposal {number} about this payment waits for a decision.")
+        words = _("Proposal %(number)s about this payment waits for a decision.")
+        super().__init__(say(words, number=number))
         self.number = number
 
 
@@ -170,7 +184,7 @@ class ProposalIsDecided(PaymentError):
     """It has been approved or rejected already; `became` is its status."""
 
     def __init__(self, number: str, status: str) -> None:
-        super().__init__(f"This proposal is not waiting any more: it is {status}.")
+        super().__init__(say(_("This proposal is not waiting any more: it is %(status)s."), status=status))
         self.number = number
         self.became = status
 
@@ -183,7 +197,8 @@ class NothingToMail(PaymentError):
     """The order `number` is not paid, or its money went back."""
 
     def __init__(self, number: str) -> None:
-        super().__init__(f"Order {number} has no receipt to be sent: it is not paid, or its money went back.")
+        words = _("Order %(number)s has no receipt to be sent: it is not paid, or its money went back.")
+        super().__init__(say(words, number=number))
         self.number = number
 
 
@@ -191,7 +206,7 @@ class CaseIsTaken(PaymentError):
     """`owner`: the name of who looks after it."""
 
     def __init__(self, owner: str) -> None:
-        super().__init__(f"{owner} looks after this case.")
+        super().__init__(say(_("%(owner)s looks after this case."), owner=owner))
         self.owner = owner
 
 
@@ -199,7 +214,7 @@ class CaseIsResolved(PaymentError):
     """Nothing is left to decide. `resolution`: how it ended."""
 
     def __init__(self, resolution: str) -> None:
-        super().__init__(f"This case is closed: {resolution}")
+        super().__init__(say(_("This case is closed: %(resolution)s"), resolution=resolution))
         self.resolution = resolution
 
 
@@ -211,7 +226,7 @@ class MayNotDecide(PaymentError):
     """`name` is not an active member of the staff who may decide cases."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"{name} may not decide cases, and can be given none.")
+        super().__init__(say(_("%(name)s may not decide cases, and can be given none."), name=name))
         self.name = name
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
 import structlog
+from django.utils.translation import gettext_lazy as _
 
 from payments.cases import close_cases, open_case
 from payments.channels.base import LineKind, Outcome, PaymentReport, report_from_json
@@ -29,6 +30,7 @@ from shop.locks import stand_in_line
 from shop.models import Source
 from shop.money import CURRENCIES
 from shop.numbers import new_proposal_number
+from shop.sentences import Words, say
 from shop.transactions import transactional
 
 log = structlog.get_logger("nodrop.evidence")
@@ -77,12 +79,14 @@ def propose_settlement(
         number=new_proposal_number(),
         payment=payment,
         evidence=evidence,
-        source=_words(source, "what shows it", most=MAX_SOURCE),
+        source=_checked(source, _("Say what shows it, in 1 to %(most)d characters."), most=MAX_SOURCE),
         channel_number=channel_number.strip(),
         amount=amount,
         currency=currency,
         paid_at=paid_at,
-        reason=_words(reason, "why it should be settled", most=MAX_REASON),
+        reason=_checked(
+            reason, _("Say why it should be settled, in 1 to %(most)d characters."), most=MAX_REASON
+        ),
         asked_by=actor,
     )
     with stand_in_line(_line_of(proposal)):
@@ -105,7 +109,7 @@ def reject_proposal(number: str, *, actor: str, reason: str) -> Proposal:
 
     Never inside a transaction.
     """
-    reason = _words(reason, "why it is rejected", most=MAX_REASON)
+    reason = _checked(reason, _("Say why it is rejected, in 1 to %(most)d characters."), most=MAX_REASON)
     found = _find(number)
     with stand_in_line(_line_of(found)):
         return _reject(found, actor=actor, reason=reason)
@@ -146,12 +150,16 @@ def _approve(found: Proposal, *, actor: str) -> Settled:
     order, payment = lock_payment(found.payment.number, channel=found.payment.channel)
     proposal = lock_proposal(found.pk)
     if actor == proposal.asked_by:
-        raise OwnApproval(proposal.number, what="A settlement")
+        raise OwnApproval(
+            proposal.number, _("A settlement is approved by somebody else than who asked for it.")
+        )
     if payment.status == PaymentStatus.PAID:
         raise PaymentIsDecided(payment.number, payment.status)
     proposal.payment = payment
     if _read_facts(proposal) != _facts_of(proposal):
-        raise BadEvidence("The statement says something else by now: reject this, and propose what it says.")
+        raise BadEvidence(
+            _("The statement says something else by now: reject this, and propose what it says.")
+        )
     by_books = proposal.evidence == Proposal.Evidence.ENTRY
     settled = settle_payment(
         _report_of(proposal),
@@ -195,16 +203,18 @@ def _read_facts(proposal: Proposal) -> Facts:
     read = READERS.get(proposal.evidence)
     if read is None:
         raise BadEvidence(
-            "A payment is settled by a line of a statement, a message of its channel or somebody's word."
+            _("A payment is settled by a line of a statement, a message of its channel or somebody's word.")
         )
     facts = read(proposal)
     number = facts.channel_number
     if not 1 <= len(number) <= MAX_CHANNEL_NUMBER or not number.isprintable():
-        raise BadEvidence(f"The channel's number of the trade has 1 to {MAX_CHANNEL_NUMBER} characters.")
+        words = _("The channel's number of the trade has 1 to %(most)d characters.")
+        raise BadEvidence(say(words, most=MAX_CHANNEL_NUMBER))
     if not 1 <= facts.amount <= BIGGEST or facts.currency not in CURRENCIES:
-        raise BadEvidence(f"The amount is at least 1, in {', '.join(CURRENCIES)}.")
+        words = _("The amount is at least 1, in %(currencies)s.")
+        raise BadEvidence(say(words, currencies=", ".join(CURRENCIES)))
     if facts.paid_at is not None and facts.paid_at.tzinfo is None:
-        raise BadEvidence("The time of the payment needs its offset.")
+        raise BadEvidence(_("The time of the payment needs its offset."))
     return facts
 
 
@@ -212,12 +222,12 @@ def _read_entry(proposal: Proposal) -> Facts:
     payment = proposal.payment
     entry = Entry.objects.select_related("statement").filter(pk=_key(proposal)).first()
     if entry is None or not entry.statement.is_current:
-        raise BadEvidence("There is no such line in a statement that is valid now.")
+        raise BadEvidence(_("There is no such line in a statement that is valid now."))
     if entry.statement.origin != Statement.Origin.FETCHED:
-        raise BadEvidence("This statement did not come from the channel itself.")
+        raise BadEvidence(_("This statement did not come from the channel itself."))
     shown = (entry.kind, entry.statement.channel, entry.number)
     if shown != (LineKind.PAYMENT, payment.channel, payment.number):
-        raise BadEvidence("This line is not about this payment.")
+        raise BadEvidence(_("This line is not about this payment."))
     return Facts(
         channel_number=entry.channel_number, amount=entry.amount, currency=entry.currency, paid_at=entry.at
     )
@@ -228,7 +238,7 @@ def _read_callback(proposal: Proposal) -> Facts:
     kept = Callback.objects.filter(pk=_key(proposal), channel=payment.channel, number=payment.number).first()
     report = report_from_json(kept.report) if kept else None
     if not isinstance(report, PaymentReport) or report.outcome is not Outcome.SUCCEEDED:
-        raise BadEvidence("There is no such message of the channel that says that this payment was paid.")
+        raise BadEvidence(_("There is no such message of the channel that says that this payment was paid."))
     return Facts(
         channel_number=report.channel_number,
         amount=report.amount_minor or 0,
@@ -241,7 +251,8 @@ def _read_word(proposal: Proposal) -> Facts:
     facts, begun_at = _facts_of(proposal), proposal.payment.created_at
     at = facts.paid_at
     if at is not None and at.tzinfo is not None and not begun_at - BEFORE <= at <= read_now() + AHEAD:
-        raise BadEvidence(f"It was paid after {begun_at - BEFORE:%Y-%m-%d %H:%M} UTC, and not in the future.")
+        words = _("It was paid after %(earliest)s UTC, and not in the future.")
+        raise BadEvidence(say(words, earliest=f"{begun_at - BEFORE:%Y-%m-%d %H:%M}"))
     return facts
 
 
@@ -267,8 +278,8 @@ def _key(proposal: Proposal) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS else 0
 
 
-def _words(text: str, what: str, *, most: int) -> str:
+def _checked(text: str, refusal: Words, *, most: int) -> str:
     text = text.strip()
     if not 1 <= len(text) <= most or not text.isprintable():
-        raise BadEvidence(f"Say {what}, in 1 to {most} characters.")
+        raise BadEvidence(say(refusal, most=most))
     return text

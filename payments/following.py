@@ -15,14 +15,12 @@ from payments.querying import close_payment
 from payments.settling import has_settled_receipt, settle_again
 from payments.statuses import PaymentStatus
 from shop.alarms import Claim, finish
-from shop.bell import ring
 from shop.transactions import transactional
 
 
 def follow_up_by_alarm(claim: Claim) -> None:
     """Finish what the settlement of the claim's order began."""
     renew_state(claim.subject)
-    ring(claim.subject)
     _close_other_attempts(claim.subject)
     _check(claim)
 

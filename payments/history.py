@@ -5,6 +5,7 @@ proposed. Together with events and callbacks they are the story of an order; not
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
 
 from payments.channels.registry import list_choices
 from shop.models import Source
@@ -15,14 +16,14 @@ class Call(models.Model):
     """One call to a channel about a payment or a refund, and what it answered. Kept as long as callbacks are."""
 
     order_number = models.CharField(max_length=32, blank=True)
-    subject = models.CharField(max_length=64, help_text="our number of the payment or refund")
+    subject = models.CharField(max_length=64, help_text=_("our number of the payment or refund"))
     channel = models.CharField(max_length=10, choices=list_choices)
     operation = models.CharField(max_length=20)
     outcome = models.CharField(max_length=20)
     code = models.CharField(max_length=64, blank=True)
     took_ms = models.PositiveIntegerField()
     source = models.CharField(max_length=10, choices=Source.choices)
-    at = models.DateTimeField(db_default=Now(), help_text="of the answer")
+    at = models.DateTimeField(db_default=Now(), help_text=_("of the answer"))
 
     class Meta:
         ordering = ["id"]
@@ -62,10 +63,10 @@ class StaffAction(models.Model):
 
     order_number = models.CharField(max_length=32, blank=True)
     action = models.CharField(max_length=40)
-    subject = models.CharField(max_length=64, help_text="public number of what it was done to")
+    subject = models.CharField(max_length=64, help_text=_("public number of what it was done to"))
     actor = models.CharField(max_length=150)
     reason = models.CharField(max_length=300, blank=True)
-    is_done = models.BooleanField(help_text="false: it was refused")
+    is_done = models.BooleanField(help_text=_("false: it was refused"))
     result = models.CharField(max_length=300, blank=True)
     at = models.DateTimeField(db_default=Now())
 
@@ -81,21 +82,23 @@ class Proposal(models.Model):
     """One person holds that a payment was paid, by some evidence; another one must agree before it is settled."""
 
     class Evidence(models.TextChoices):
-        ENTRY = "entry", "A line of the channel's statement"
-        CALLBACK = "callback", "A message of the channel"
-        WORD = "word", "What somebody says"
+        ENTRY = "entry", _("A line of the channel's statement")
+        CALLBACK = "callback", _("A message of the channel")
+        WORD = "word", _("What somebody says")
 
     class Status(models.TextChoices):
-        WAITING = "WAITING", "Waits for a second person"
-        APPROVED = "APPROVED", "Approved"
-        REJECTED = "REJECTED", "Rejected"
+        WAITING = "WAITING", _("Waits for a second person")
+        APPROVED = "APPROVED", _("Approved")
+        REJECTED = "REJECTED", _("Rejected")
 
     number = models.CharField(max_length=32, unique=True)
     payment = models.ForeignKey("payments.Payment", on_delete=models.PROTECT, related_name="proposals")
     evidence = models.CharField(max_length=10, choices=Evidence.choices)
-    source = models.CharField(max_length=100, blank=True, help_text="which line or message, or who said it")
-    channel_number = models.CharField(max_length=64, help_text="of the trade, at the channel")
-    amount = models.PositiveBigIntegerField(help_text="minor units")
+    source = models.CharField(
+        max_length=100, blank=True, help_text=_("which line or message, or who said it")
+    )
+    channel_number = models.CharField(max_length=64, help_text=_("of the trade, at the channel"))
+    amount = models.PositiveBigIntegerField(help_text=_("minor units"))
     currency = models.CharField(max_length=3)
     paid_at = models.DateTimeField(null=True, blank=True)
     reason = models.CharField(max_length=300)

@@ -6,19 +6,22 @@ usual end. Nothing here ends an order.
 
 from datetime import datetime
 
+from django.utils.translation import gettext_lazy as _
+
 from orders.moves import LockedOrder, end_as_usual, keep_open
 from orders.statuses import OrderStatus
 from payments.channels.registry import class_of
 from payments.errors import NotOffered
 from payments.models import Payment
 from payments.statuses import PaymentStatus
+from shop.sentences import say
 
 
 def check_patience(order: LockedOrder, payment: Payment) -> None:
     """Raises NotOffered when the order would have to wait for this attempt and has waited once: slip after slip, for ever."""
     if needs_patience(order, payment) and order.usual_expires_at is not None:
-        title = class_of(payment.channel).title
-        raise NotOffered(f"This order has waited for {title} once.", field="channel")
+        title = _(class_of(payment.channel).title)
+        raise NotOffered(say(_("This order has waited for %(title)s once."), title=title), field="channel")
 
 
 def needs_patience(order: LockedOrder, payment: Payment) -> bool:

@@ -10,6 +10,8 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from orders.models import CURRENCY_CHOICES, Order
 from payments.books import Difference as Difference
@@ -25,7 +27,13 @@ from shop.models import Source
 from shop.money import for_people
 from shop.numbers import new_payment_number, new_refund_number
 
-SCENE_CHOICES = [(name, name) for name in ("qr", "page", "wap", "app", "voucher")]
+SCENE_CHOICES = [
+    ("qr", _("qr")),
+    ("page", _("page")),
+    ("wap", _("wap")),
+    ("app", _("app")),
+    ("voucher", _("voucher")),
+]
 
 
 class Payment(models.Model):
@@ -36,7 +44,7 @@ class Payment(models.Model):
     channel = models.CharField(max_length=10, choices=list_choices)
     scene = models.CharField(max_length=10, choices=SCENE_CHOICES)
     status = models.CharField(max_length=10, choices=PaymentStatus.choices)
-    amount = models.PositiveBigIntegerField(help_text="minor units")
+    amount = models.PositiveBigIntegerField(help_text=_("minor units"))
     currency = models.CharField(max_length=3, choices=CURRENCY_CHOICES)
     # Everything the create call carries, so that a repeat sends the very same content.
     request = models.JSONField()
@@ -71,11 +79,11 @@ class Payment(models.Model):
 
     class Meta:
         permissions = [
-            ("ask_payment", "Can ask the channel about a payment"),
-            ("close_payment", "Can close a payment at its channel"),
-            ("propose_settlement", "Can propose to settle a payment by evidence"),
-            ("approve_settlement", "Can approve what another proposed to settle"),
-            ("export_rows", "Can export orders, payments, refunds and differences"),
+            ("ask_payment", gettext_noop("Can ask the channel about a payment")),
+            ("close_payment", gettext_noop("Can close a payment at its channel")),
+            ("propose_settlement", gettext_noop("Can propose to settle a payment by evidence")),
+            ("approve_settlement", gettext_noop("Can approve what another proposed to settle")),
+            ("export_rows", gettext_noop("Can export orders, payments, refunds and differences")),
         ]
         ordering = ["id"]
         constraints = [
@@ -137,10 +145,10 @@ class Receipt(models.Model):
     )
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="receipts", null=True, blank=True)
     receipt_class = models.CharField(max_length=10, choices=ReceiptClass.choices)
-    amount = models.BigIntegerField(help_text="minor units, as reported")
-    currency = models.CharField(max_length=3, help_text="as reported")
+    amount = models.BigIntegerField(help_text=_("minor units, as reported"))
+    currency = models.CharField(max_length=3, help_text=_("as reported"))
     source = models.CharField(max_length=10, choices=Source.choices)
-    paid_at = models.DateTimeField(null=True, blank=True, help_text="as reported")
+    paid_at = models.DateTimeField(null=True, blank=True, help_text=_("as reported"))
     # When the shopper was sent a mail about it, or nobody is any more: the address was refused, the money went back.
     mailed_at = models.DateTimeField(null=True, blank=True)
     # How often a person had it sent once more; each time is a mail of its own.
@@ -195,10 +203,10 @@ class Refund(models.Model):
     """One attempt to give back a part of a receipt. Its number is made once and never anew while it is not final."""
 
     class Kind(models.TextChoices):
-        AUTOMATIC = "AUTOMATIC", "Surplus or late money"
-        ASKED = "ASKED", "Asked for"
-        CONSOLE = "CONSOLE", "Made in the channel's own console"
-        BY_HAND = "BY_HAND", "Paid back by hand"
+        AUTOMATIC = "AUTOMATIC", _("Surplus or late money")
+        ASKED = "ASKED", _("Asked for")
+        CONSOLE = "CONSOLE", _("Made in the channel's own console")
+        BY_HAND = "BY_HAND", _("Paid back by hand")
 
     # Ours, or the channel's own for a refund that was made in its console.
     number = models.CharField(max_length=64, unique=True, default=new_refund_number, editable=False)
@@ -206,7 +214,7 @@ class Refund(models.Model):
     channel = models.CharField(max_length=10, choices=list_choices)
     kind = models.CharField(max_length=10, choices=Kind.choices)
     status = models.CharField(max_length=20, choices=RefundStatus.choices)
-    amount = models.PositiveBigIntegerField(help_text="minor units")
+    amount = models.PositiveBigIntegerField(help_text=_("minor units"))
     reason = models.CharField(max_length=80)
     # Who asked and who agreed, where people did: never the same person.
     asked_by = models.CharField(max_length=150, blank=True, db_default="")
@@ -215,6 +223,8 @@ class Refund(models.Model):
     # Set before the first call: from then on the channel is asked before anything is sent again.
     sent_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
+    # False while its shopper is still to be told by mail that money which paid nothing is back.
+    is_told = models.BooleanField(db_default=True, default=True)
     created_at = models.DateTimeField(db_default=Now())
     # The database's clock, where the query that read the row asked for it.
     now: datetime
@@ -223,8 +233,8 @@ class Refund(models.Model):
 
     class Meta:
         permissions = [
-            ("ask_refund", "Can ask for a refund"),
-            ("approve_refund", "Can approve or reject what another wants to refund"),
+            ("ask_refund", gettext_noop("Can ask for a refund")),
+            ("approve_refund", gettext_noop("Can approve or reject what another wants to refund")),
         ]
         ordering = ["id"]
         constraints = [
@@ -245,6 +255,7 @@ class Refund(models.Model):
             models.Index(fields=["channel_number"], condition=~Q(channel_number=""), name="refund_of_trade"),
             models.Index(fields=["status", "-id"], name="refund_by_status"),
             models.Index(fields=["channel", "ended_at"], name="refund_by_end"),
+            models.Index(fields=["number"], condition=Q(is_told=False), name="refund_untold"),
         ]
 
     def __str__(self) -> str:
@@ -277,8 +288,8 @@ class Callback(models.Model):
 
     class Meta:
         permissions = [
-            ("view_raw_callback", "Can see messages of channels as they came"),
-            ("replay_callback", "Can take a kept message once more"),
+            ("view_raw_callback", gettext_noop("Can see messages of channels as they came")),
+            ("replay_callback", gettext_noop("Can take a kept message once more")),
         ]
         ordering = ["-id"]
         constraints = [models.UniqueConstraint(fields=["channel", "message_id"], name="one_row_per_message")]
@@ -298,23 +309,23 @@ class Case(models.Model):
     """What a machine cannot decide. The payment or refund keeps its true status meanwhile."""
 
     class Kind(models.TextChoices):
-        MISMATCH = "mismatch", "Amount or currency differ"
-        UNMATCHED = "unmatched", "Money for no payment of ours"
-        UNANSWERED = "unanswered", "The channel gave no answer until the last query"
-        REFUND = "refund", "A refund needs a person"
-        APPROVAL = "approval", "A refund waits for a second person"
-        DISAGREES = "disagrees", "Order and receipts do not agree"
-        CONSOLE_REFUND = "console_refund", "Refunded in the channel's own console"
-        MAIL = "mail", "A receipt cannot be delivered to the address"
-        NO_ALARM = "no_alarm", "Something unfinished had no alarm"
-        FAILING = "failing", "An alarm fails again and again"
-        PAYOUT = "payout", "Money to be given back by hand"
-        IRREGULAR = "irregular", "The channel itself calls it irregular"
-        BOOKS = "books", "The channel's books and ours differ"
-        PROPOSAL = "proposal", "A settlement waits for a second person"
+        MISMATCH = "mismatch", _("Amount or currency differ")
+        UNMATCHED = "unmatched", _("Money for no payment of ours")
+        UNANSWERED = "unanswered", _("The channel gave no answer until the last query")
+        REFUND = "refund", _("A refund needs a person")
+        APPROVAL = "approval", _("A refund waits for a second person")
+        DISAGREES = "disagrees", _("Order and receipts do not agree")
+        CONSOLE_REFUND = "console_refund", _("Refunded in the channel's own console")
+        MAIL = "mail", _("A receipt cannot be delivered to the address")
+        NO_ALARM = "no_alarm", _("Something unfinished had no alarm")
+        FAILING = "failing", _("An alarm fails again and again")
+        PAYOUT = "payout", _("Money to be given back by hand")
+        IRREGULAR = "irregular", _("The channel itself calls it irregular")
+        BOOKS = "books", _("The channel's books and ours differ")
+        PROPOSAL = "proposal", _("A settlement waits for a second person")
 
     kind = models.CharField(max_length=20, choices=Kind.choices)
-    subject = models.CharField(max_length=64, help_text="public number of what it is about")
+    subject = models.CharField(max_length=64, help_text=_("public number of what it is about"))
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="cases", null=True, blank=True)
     evidence = models.JSONField(default=dict)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True)
@@ -324,7 +335,7 @@ class Case(models.Model):
     resolution = models.CharField(max_length=300, blank=True)
 
     class Meta:
-        permissions = [("decide_case", "Can take, assign and resolve cases")]
+        permissions = [("decide_case", gettext_noop("Can take, assign and resolve cases"))]
         ordering = ["deadline"]
         constraints = [
             models.UniqueConstraint(

@@ -44,13 +44,18 @@ QUERY_PAYMENT = "query_payment"
 SEND_REFUND = "send_refund"
 CAPTURE_PAYMENT = "capture_payment"
 RECHECK_PAYMENT = "recheck_payment"
+MAIL_RETURNED = "mail_returned"
 FIRST_QUERY_S = 10
 # An attempt that has ended before its time is looked at again this soon.
 RECHECK_S = 60
 # The process that heard of the consent captures at once; this is for when it dies.
 CAPTURE_S = 5
+# The message has a mail sent at once; this is for when there is no cluster to do it.
+MAIL_S = 10
 # The create call answers or fails within the wire's deadline of 8 s; then another process may go on.
 LEASE_S = 10
+# Money that pays nothing: its shopper is told when it has gone back.
+GOES_BACK = (ReceiptClass.SURPLUS, ReceiptClass.LATE)
 # One statement: PostgreSQL locks the rows of a join in the order of the last list, and reads both again after a wait.
 WITH_ITS_ORDER = Joined(
     """
@@ -326,8 +331,15 @@ def move_refund(
     change = _change(refund, refund.status, to, source=source, actor=actor, note=note)
     if not REFUND_MOVES[to]:
         columns["ended_at"] = refund.now
-    _write(refund, status=to, **columns)
-    remove_alarms([SEND_REFUND], refund.number)
+    is_to_be_told = to is RefundStatus.REFUNDED and refund.receipt.receipt_class in GOES_BACK
+    if is_to_be_told:
+        columns["is_told"] = False
+    with together():
+        _write(refund, status=to, **columns)
+        remove_alarms([SEND_REFUND], refund.number)
+        if is_to_be_told:
+            set_alarm(MAIL_RETURNED, refund.number, in_s=MAIL_S)
+            send_message(MAIL_RETURNED, refund.number)
     return change
 
 

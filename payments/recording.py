@@ -6,11 +6,14 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
+from django.utils.translation import gettext_lazy as _
 
-from payments.deeds import EXPECTED, find_deed, say, say_missing, write_down
+from payments.deeds import EXPECTED, find_deed, say, say_broken, say_missing, write_down
 from payments.models import Payment, Refund, StaffAction
 from payments.refunding import ask_refund
+from shop import sentences
 from shop.idempotency import Key
+from shop.sentences import money
 
 # In the history it is the same, whichever door was taken.
 DEED = find_deed("refund_payment", Payment)
@@ -36,13 +39,21 @@ def ask_refund_as(user: User, payment: Payment, *, amount: int, reason: str, key
         write_down(DEED, payment, user, reason, say(error), is_done=False)
         raise
     except Exception as error:  # the history keeps it, and the caller gets it
-        words = f"It broke off ({type(error).__name__}): see what has become of it."
+        words = say_broken(error)
         write_down(DEED, payment, user, reason, words, is_done=False)
         raise
     if not (refund.is_replay and _is_written(payment, refund)):  # the process may have died in between
-        words = f"{refund.amount_text} over the API: refund {refund.number} is {refund.status}."
-        write_down(DEED, payment, user, reason, words, is_done=True)
+        write_down(DEED, payment, user, reason, _say_asked(refund), is_done=True)
     return refund
+
+
+def _say_asked(refund: Refund) -> str:
+    return sentences.say(
+        _("%(amount)s over the API: refund %(number)s is %(status)s."),
+        amount=money(refund.amount, refund.receipt.currency),
+        number=refund.number,
+        status=refund.status,
+    )
 
 
 def _is_written(payment: Payment, refund: Refund) -> bool:

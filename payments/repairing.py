@@ -14,6 +14,7 @@ import structlog
 from django.db import InterfaceError, OperationalError
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
 
 from orders.models import Order
 from payments.attempts import refund_request_of
@@ -30,6 +31,7 @@ from payments.statements import current_statement
 from payments.statuses import RefundStatus, Settled
 from shop.locks import stand_in_line
 from shop.models import Source
+from shop.sentences import Words, in_english, say
 from shop.transactions import transactional
 
 log = structlog.get_logger("nodrop.repairing")
@@ -37,7 +39,7 @@ log = structlog.get_logger("nodrop.repairing")
 # What is about money that came in.
 SALES = frozenset({Kind.UNSETTLED, Kind.STRANGER})
 
-Repair = Callable[[Difference, Entry], str]
+Repair = Callable[[Difference, Entry], Words]
 # What a repair has brought to light is repaired, or given to people, in the same night: a sum that was settled as the channel
 # says, and stands in its books with another.
 ROUNDS = 3
@@ -53,7 +55,7 @@ def repair_safe(channel: str, day: date, *, actor: str) -> dict[str, int]:
     Returns how many were repaired and how many are a person's. Doing it again is harmless. Never inside a transaction.
     """
     counts: Counter[str] = Counter(repaired=0, cases=0)
-    for _ in range(ROUNDS):
+    for _round in range(ROUNDS):
         done = _repair_open(channel, day, actor=actor)
         counts.update(done)
         statement = current_statement(channel, day)
@@ -88,28 +90,28 @@ def _repair_open(channel: str, day: date, *, actor: str) -> dict[str, int]:
             raise  # nothing can be repaired without a database
         except Exception as error:
             log.exception("repair broke off", kind=difference.kind, subject=difference.subject)
-            give_to_people(difference, f"The repair broke off: {type(error).__name__}.")
+            give_to_people(difference, say(_("The repair broke off: %(error)s."), error=type(error).__name__))
             counts["cases"] += 1
         else:
             counts["repaired"] += 1
     return counts
 
 
-def repair(pk: int, *, actor: str) -> str:
-    """Put one difference right. Returns what was done, in a sentence.
+def repair(pk: int, *, actor: str) -> Words:
+    """Put one difference right. Returns what was done, in a lazy sentence; what is written down of it is English.
 
     Raises CannotRepair when it is a person's, and has a case from then on, or when it has ended. Never inside a transaction.
     """
     with stand_in_line(f"difference:{pk}"):
         difference = Difference.objects.get(pk=pk)
         if difference.ended_at is not None:
-            raise CannotRepair("This has been put right meanwhile.")
+            raise CannotRepair(_("This has been put right meanwhile."))
         try:
             done = _repair(difference)
         except StillGoesOn:
             raise
         except CannotRepair as error:
-            give_to_people(difference, str(error))
+            give_to_people(difference, say("%(error)s", error=error))
             raise
         _end(difference, done)
     log.info("repaired", kind=difference.kind, subject=difference.subject, by=actor)
@@ -117,9 +119,9 @@ def repair(pk: int, *, actor: str) -> str:
 
 
 @transactional
-def _end(difference: Difference, done: str) -> None:
+def _end(difference: Difference, done: Words) -> None:
     same = Difference.objects.filter(pk=difference.pk, ended_at__isnull=True)
-    same.update(state=Difference.State.REPAIRED, ended_at=Now(), note=done[:200])
+    same.update(state=Difference.State.REPAIRED, ended_at=Now(), note=in_english(done)[:200])
     close_case(difference.channel, difference.subject)
 
 
@@ -128,17 +130,17 @@ def is_safe(difference: Difference) -> bool:
     return difference.ended_at is None and difference.kind in REPAIRS
 
 
-def _repair(difference: Difference) -> str:
+def _repair(difference: Difference) -> Words:
     mend = REPAIRS.get(Kind(difference.kind))
     if mend is None:
         raise CannotRepair(BY_PEOPLE[Kind(difference.kind)])
     statement = current_statement(difference.channel, difference.day)
     entry = _find_entry(difference, statement) if statement else None
     if statement is None or entry is None:
-        raise CannotRepair("No statement of that day shows it any more: compare again.")
+        raise CannotRepair(_("No statement of that day shows it any more: compare again."))
     if statement.origin != Statement.Origin.FETCHED:
         raise CannotRepair(
-            "The statement was handed in by a person: two people settle by it, or the channel's own comes."
+            _("The statement was handed in by a person: two people settle by it, or the channel's own comes.")
         )
     return mend(difference, entry)
 
@@ -150,7 +152,7 @@ def _find_entry(difference: Difference, statement: Statement) -> Entry | None:
     entries = Entry.objects.filter(statement=statement, kind=kind).order_by("place")
     if found := entries.filter(channel_number=difference.subject).first():
         return found
-    trade, _, number = difference.subject.partition("/")
+    trade, _slash, number = difference.subject.partition("/")
     by_trade = entries.filter(channel_number="", trade_number=trade, number__startswith=number)
     return by_trade.first() or entries.filter(channel_number="", number=difference.subject).first()
 
@@ -158,49 +160,50 @@ def _find_entry(difference: Difference, statement: Statement) -> Entry | None:
 # ---- what a machine may do ---------------------------------------------------------------------------------------
 
 
-def _settle_sale(difference: Difference, entry: Entry) -> str:
+def _settle_sale(difference: Difference, entry: Entry) -> Words:
     """Ask first. In the end the statement decides; that the channel itself says otherwise is for a person to look at."""
     try:
-        outcome, _ = query_payment(entry.number, source=Source.STATEMENT)
+        outcome, _settled = query_payment(entry.number, source=Source.STATEMENT)
     except PaymentNotFound as error:
-        raise CannotRepair("The payment is not there any more.") from error
+        raise CannotRepair(_("The payment is not there any more.")) from error
     if _has_receipt(entry):
-        return "The channel was asked and confirmed it: settled by its answer."
+        return _("The channel was asked and confirmed it: settled by its answer.")
     is_denied = outcome in (Outcome.CLOSED, Outcome.REFUSED)
     report = replace(_report_of(entry), needs_person=is_denied)
     settle_payment(report, channel=difference.channel, source=Source.STATEMENT)
-    return "Settled by the channel's statement."
+    return _("Settled by the channel's statement.")
 
 
-def _keep_stranger(difference: Difference, entry: Entry) -> str:
+def _keep_stranger(difference: Difference, entry: Entry) -> Words:
     settle_unmatched(_report_of(entry), channel=difference.channel, source=Source.STATEMENT)
-    return "Written down as money without a payment: its own case says what is to be done with it."
+    return _("Written down as money without a payment: its own case says what is to be done with it.")
 
 
-def _end_refund(difference: Difference, entry: Entry) -> str:
+def _end_refund(difference: Difference, entry: Entry) -> Words:
     """Ours, and on its way as far as we know. A line decides only where the channel, when asked, says nothing."""
     refund = _refund_of(difference)
     report = _ask_about(difference.channel, refund)
     if report.outcome is Outcome.OPEN:
-        raise StillGoesOn("The channel says that it is still being processed.")
+        raise StillGoesOn(_("The channel says that it is still being processed."))
     if report.outcome in (Outcome.UNKNOWN, Outcome.NOT_FOUND):
         report = _refund_report_of(entry, number=refund.number)
     settle_refund(report, channel=difference.channel, source=Source.STATEMENT)
     refund.refresh_from_db(fields=["status"])
     if refund.status != RefundStatus.REFUNDED:
-        raise CannotRepair(f"The channel's books show it as given back, and here it is {refund.status}.")
-    return "The refund has arrived: ended by the channel's word."
+        shown = _("The channel's books show it as given back, and here it is %(status)s.")
+        raise CannotRepair(say(shown, status=refund.status))
+    return _("The refund has arrived: ended by the channel's word.")
 
 
-def _take_foreign_refund(difference: Difference, entry: Entry) -> str:
+def _take_foreign_refund(difference: Difference, entry: Entry) -> Words:
     report = _refund_report_of(entry, number=entry.number or entry.channel_number)
     try:
         settled = settle_foreign_refund(report, channel=difference.channel, source=Source.STATEMENT)
     except RefundNotFound as error:
-        raise CannotRepair("It was given back of money that is not known here.") from error
+        raise CannotRepair(_("It was given back of money that is not known here.")) from error
     if settled is Settled.STALE:
-        raise CannotRepair("More went back than is left of the payment.")
-    return "Written down as made in the channel's console; a person is told."
+        raise CannotRepair(_("More went back than is left of the payment."))
+    return _("Written down as made in the channel's console; a person is told.")
 
 
 REPAIRS: dict[Difference.Kind, Repair] = {
@@ -209,27 +212,31 @@ REPAIRS: dict[Difference.Kind, Repair] = {
     Kind.REFUND_STATUS: _end_refund,
     Kind.REFUND_UNKNOWN: _take_foreign_refund,
 }
-BY_PEOPLE: dict[Difference.Kind, str] = {
-    Kind.MISSING: "We have it as paid and the channel's books do not show it: ask the channel.",
-    Kind.AMOUNT: "The channel's books name another amount than the channel has told us: ask the channel.",
-    Kind.CURRENCY: "The channel's books name another currency than the channel has told us: ask the channel.",
-    Kind.DOUBLED: "The channel's books have it more than once: see that it is paid out once.",
-    Kind.FEE: "The channel has kept another fee than was agreed.",
-    Kind.REFUND_MISSING: "We have it as given back and the channel's books do not show it: ask the channel.",
-    Kind.REFUND_AMOUNT: "The channel has given back another amount than we asked for: ask the channel.",
+BY_PEOPLE: dict[Difference.Kind, Words] = {
+    Kind.MISSING: _("We have it as paid and the channel's books do not show it: ask the channel."),
+    Kind.AMOUNT: _("The channel's books name another amount than the channel has told us: ask the channel."),
+    Kind.CURRENCY: _(
+        "The channel's books name another currency than the channel has told us: ask the channel."
+    ),
+    Kind.DOUBLED: _("The channel's books have it more than once: see that it is paid out once."),
+    Kind.FEE: _("The channel has kept another fee than was agreed."),
+    Kind.REFUND_MISSING: _(
+        "We have it as given back and the channel's books do not show it: ask the channel."
+    ),
+    Kind.REFUND_AMOUNT: _("The channel has given back another amount than we asked for: ask the channel."),
 }
 
 
 def words_for(difference: Difference) -> str:
     """What is to be done about it, in a sentence."""
-    return BY_PEOPLE.get(Kind(difference.kind)) or SAFE_WORDS[Kind(difference.kind)]
+    return str(BY_PEOPLE.get(Kind(difference.kind)) or SAFE_WORDS[Kind(difference.kind)])
 
 
-SAFE_WORDS: dict[Difference.Kind, str] = {
-    Kind.UNSETTLED: "The channel is asked, and the payment is settled by its answer, or by its statement.",
-    Kind.STRANGER: "The money is written down as unmatched, and gets a case of its own.",
-    Kind.REFUND_STATUS: "The channel is asked, and the refund ends by its answer, or by its statement.",
-    Kind.REFUND_UNKNOWN: "It is written down as made in the channel's console, and a person is told.",
+SAFE_WORDS: dict[Difference.Kind, Words] = {
+    Kind.UNSETTLED: _("The channel is asked, and the payment is settled by its answer, or by its statement."),
+    Kind.STRANGER: _("The money is written down as unmatched, and gets a case of its own."),
+    Kind.REFUND_STATUS: _("The channel is asked, and the refund ends by its answer, or by its statement."),
+    Kind.REFUND_UNKNOWN: _("It is written down as made in the channel's console, and a person is told."),
 }
 
 
@@ -242,7 +249,7 @@ def _refund_of(difference: Difference) -> Refund:
     refunds = Refund.objects.select_related("receipt__order", "receipt__payment")
     refund = refunds.filter(channel=difference.channel, number=difference.number).first()
     if refund is None:
-        raise CannotRepair("The refund is not there any more.")
+        raise CannotRepair(_("The refund is not there any more."))
     return refund
 
 
@@ -281,8 +288,9 @@ def _refund_report_of(entry: Entry, *, number: str) -> RefundReport:
 
 
 @transactional
-def give_to_people(difference: Difference, why: str) -> None:
-    """One case for each trade; what is only to be noted has one for the whole statement."""
+def give_to_people(difference: Difference, why: Words) -> None:
+    """One case for each trade; what is only to be noted has one for the whole statement. `why` is kept in English."""
+    why = in_english(why)
     is_note = difference.severity == Difference.Severity.NOTE
     subject = difference.subject
     if is_note:

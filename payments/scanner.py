@@ -12,7 +12,7 @@ from payments.callbacks import TAKE_CALLBACK, forget_old, take_late_matches
 from payments.cases import close_healed, open_case
 from payments.mailing import MAIL_RECEIPT
 from payments.models import Case
-from payments.moves import CAPTURE_PAYMENT, QUERY_PAYMENT, RECHECK_PAYMENT, SEND_REFUND
+from payments.moves import CAPTURE_PAYMENT, MAIL_RETURNED, QUERY_PAYMENT, RECHECK_PAYMENT, SEND_REFUND
 from payments.settling import FOLLOW_UP
 from payments.statements import promise_statements
 from shop.alarms import claim_due, handle, set_alarm
@@ -33,6 +33,7 @@ select kind, subject, last_at from (
     union all select '{RECHECK_PAYMENT}', number, created_at, dead_at from payments_payment
      where (status = 'CLOSED' or status = 'FAILED' and action is not null) and dead_at > now()
     union all select '{SEND_REFUND}', number, created_at, null from payments_refund where status = 'REFUNDING'
+    union all select '{MAIL_RETURNED}', number, ended_at, null from payments_refund where not is_told
     union all select '{EXPIRE_ORDER}', number, created_at, null from orders_order where status = 'UNPAID'
     union all select '{FOLLOW_UP}', placed.number, receipt.created_at, null
       from payments_receipt receipt join orders_order placed on placed.id = receipt.order_id

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
+from math import ceil
 from typing import Any
 
 from orders.models import Order
@@ -106,7 +107,7 @@ def _seconds_left(order: Order, payment: Payment | None, now: datetime) -> int:
     if order.status != OrderStatus.UNPAID:
         return 0
     ends_at = payment.expires_at if payment and payment.is_live else order.expires_at
-    return max(0, int((ends_at - now).total_seconds()))
+    return max(0, ceil((ends_at - now).total_seconds()))
 
 
 def _situation(order: Order, payment: Payment | None, returning: Receipt | None, now: datetime) -> Situation:

@@ -19,6 +19,7 @@ from django.db import connection
 from django.db.models import Count, Q
 from django.db.models.functions import Now
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from payments.cases import close_cases, open_case
 from payments.channels.base import BadStatement, Channel, NotReady, StatementLine
@@ -28,6 +29,7 @@ from payments.statuses import PaymentStatus
 from shop import processes
 from shop.alarms import Claim, finish, postpone, set_alarm
 from shop.models import Alarm
+from shop.sentences import say
 from shop.transactions import transactional
 
 log = structlog.get_logger("nodrop.statements")
@@ -99,7 +101,7 @@ def take_statement(
     """
     adapter = get_channel(channel)
     if not is_over(adapter, day):
-        raise BadStatement(f"{day} is not over in the channel's calendar")
+        raise BadStatement(say(_("%(day)s is not over in the channel's calendar"), day=day))
     return _take(adapter, day, file, origin=Statement.Origin.FILE, given_by=given_by, progress=progress)
 
 
@@ -150,7 +152,7 @@ def _write(adapter: Channel, new: Statement, file: BinaryIO, progress: Progress)
     if new.origin == Statement.Origin.FILE and same_day.filter(origin=Statement.Origin.FETCHED).exists():
         if known is not None and known.is_current:
             return known
-        raise BadStatement("the channel's own statement of this day is here already")
+        raise BadStatement(_("the channel's own statement of this day is here already"))
     if known is not None:
         return _confirm(known, new)
     same_day.update(is_current=False)
@@ -195,12 +197,15 @@ def _check_line(place: int, line: StatementLine) -> None:
     for name, width in WIDTHS:
         text = getattr(line, name)
         if len(text) > width or "\0" in text:
-            raise BadStatement(
-                f"trade {place}: its {name} is longer than {width} characters or holds a zero byte"
+            words = _(
+                "trade %(place)d: its %(name)s is longer than %(width)d characters or holds a zero byte"
             )
+            raise BadStatement(say(words, place=place, name=name, width=width))
     for name in AMOUNTS:
         if abs(getattr(line, name)) > MOST_MINOR:
-            raise BadStatement(f"trade {place}: its {name} is larger than any amount")
+            raise BadStatement(
+                say(_("trade %(place)d: its %(name)s is larger than any amount"), place=place, name=name)
+            )
 
 
 def _check_day(adapter: Channel, statement: Statement) -> None:
@@ -209,7 +214,9 @@ def _check_day(adapter: Channel, statement: Statement) -> None:
     entries = Entry.objects.filter(statement=statement, at__isnull=False)
     counts = entries.aggregate(all=Count("id"), within=Count("id", filter=Q(at__gte=start, at__lt=end)))
     if counts["within"] * 2 < counts["all"]:
-        raise BadStatement(f"it is of another day: most of its lines are not of {statement.day}")
+        raise BadStatement(
+            say(_("it is of another day: most of its lines are not of %(day)s"), day=statement.day)
+        )
 
 
 # ---- every night -------------------------------------------------------------------------------------------------

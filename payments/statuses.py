@@ -6,6 +6,7 @@ Every (status, outcome) pair stands here, also those that do nothing. Nobody els
 from enum import StrEnum
 
 from django.db.models import TextChoices
+from django.utils.translation import gettext_lazy as _
 
 from payments.channels.base import Outcome
 
@@ -13,29 +14,29 @@ from payments.channels.base import Outcome
 class PaymentStatus(TextChoices):
     """One attempt through one channel. UNPAID exists only inside the transaction that goes on to PAYING."""
 
-    UNPAID = "UNPAID", "Unpaid"
-    PAYING = "PAYING", "Paying"
-    PAID = "PAID", "Paid"
-    CLOSED = "CLOSED", "Closed"
-    FAILED = "FAILED", "Failed"
+    UNPAID = "UNPAID", _("Unpaid")
+    PAYING = "PAYING", _("Paying")
+    PAID = "PAID", _("Paid")
+    CLOSED = "CLOSED", _("Closed")
+    FAILED = "FAILED", _("Failed")
 
 
 class RefundStatus(TextChoices):
-    PENDING_APPROVAL = "PENDING_APPROVAL", "Waiting for approval"
-    REFUNDING = "REFUNDING", "On its way"
-    REFUNDED = "REFUNDED", "Refunded"
-    FAILED = "FAILED", "Failed"
-    REJECTED = "REJECTED", "Rejected"
+    PENDING_APPROVAL = "PENDING_APPROVAL", _("Waiting for approval")
+    REFUNDING = "REFUNDING", _("On its way")
+    REFUNDED = "REFUNDED", _("Refunded")
+    FAILED = "FAILED", _("Failed")
+    REJECTED = "REJECTED", _("Rejected")
 
 
 class ReceiptClass(TextChoices):
     """Where the money of one trade belongs. Channel successes are always the sum of the five."""
 
-    SETTLED = "settled", "Pays the order"
-    SURPLUS = "surplus", "The order was paid already"
-    LATE = "late", "The order was closed"
-    MISMATCH = "mismatch", "Amount or currency differ"
-    UNMATCHED = "unmatched", "No payment of ours"
+    SETTLED = "settled", _("Pays the order")
+    SURPLUS = "surplus", _("The order was paid already")
+    LATE = "late", _("The order was closed")
+    MISMATCH = "mismatch", _("Amount or currency differ")
+    UNMATCHED = "unmatched", _("No payment of ours")
 
 
 class Deed(StrEnum):

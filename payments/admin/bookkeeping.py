@@ -15,22 +15,27 @@ from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext, ngettext_lazy
+from django.utils.translation import gettext_lazy as _
 
-from payments.admin.records import record_action
 from payments.channels.base import BadStatement
 from payments.channels.registry import UnknownChannel
+from payments.deeds.records import record_action
 from payments.errors import CannotRepair
 from payments.models import Difference, Payment, Refund, Statement
 from payments.reconciling import OPEN, compare, open_differences
 from payments.repairing import is_safe, repair, repair_safe, words_for
 from payments.statements import ask_statement
+from shop.sentences import Words, say, together
 
 PERMISSION = "payments.reconcile_statement"
 # What would keep a person waiting is left to the background, which fetches the statement once more.
 MOST_LINES = 100_000
 MOST_REPAIRS = 20
 EXPECTED = (BadStatement, UnknownChannel, CannotRepair)
-ON_ITS_WAY = "It is on its way: fetched, compared and safely repaired in the background. If it does not come, a case says so."
+ON_ITS_WAY = _(
+    "It is on its way: fetched, compared and safely repaired in the background. If it does not come, a case says so."
+)
 
 
 def may_reconcile(request: HttpRequest) -> bool:
@@ -43,20 +48,22 @@ def may_reconcile(request: HttpRequest) -> bool:
 @dataclass(frozen=True, kw_only=True)
 class Act:
     """One button of a page. `is_offered`: now, for this row. `foretells`: what will happen. `run` gets the row and who wants
-    it, and says what was done; it raises one of `EXPECTED`."""
+    it, and says what was done, a lazy sentence; it raises one of `EXPECTED`."""
 
     name: str
-    title: str
+    title: Words
     model: type[Model]
     is_offered: Callable[[Any], bool]
     foretells: Callable[[Any], list[str]]
-    run: Callable[[Any, str], str]
+    run: Callable[[Any, str], Words]
     asks_why: bool = False
 
 
 class WhyForm(forms.Form):
     reason = forms.CharField(
-        max_length=300, widget=forms.TextInput(attrs={"class": "vTextField", "autocomplete": "off"})
+        label=_("Reason"),
+        max_length=300,
+        widget=forms.TextInput(attrs={"class": "vTextField", "autocomplete": "off"}),
     )
 
 
@@ -69,7 +76,7 @@ def act_page(request: HttpRequest, name: str, pk: int) -> HttpResponse:
         raise Http404(name)
     back = page_of(row)
     if not act.is_offered(row):
-        messages.error(request, f"{act.title}: there is nothing to do any more.")
+        messages.error(request, gettext("%(title)s: there is nothing to do any more.") % {"title": act.title})
         return redirect(back)
     form: forms.Form = (WhyForm if act.asks_why else forms.Form)(
         request.POST if request.method == "POST" else None
@@ -84,12 +91,12 @@ def _carry_out(request: HttpRequest, act: Act, row: Any, reason: str) -> None:
     try:
         result, is_done = act.run(row, request.user.get_username()), True
     except EXPECTED as error:
-        result, is_done = str(error), False
+        result, is_done = say("%(error)s", error=error), False
     is_difference = isinstance(row, Difference)
     subject = row.subject if is_difference else f"{row.channel}:{row.day}"
     order_number = _order_of(row) if is_difference else ""
     record_action(
-        request,
+        cast("User", request.user),
         act.name,
         row,
         subject=subject,
@@ -98,23 +105,24 @@ def _carry_out(request: HttpRequest, act: Act, row: Any, reason: str) -> None:
         order_number=order_number,
         is_done=is_done,
     )
-    messages.add_message(request, messages.SUCCESS if is_done else messages.WARNING, result)
+    messages.add_message(request, messages.SUCCESS if is_done else messages.WARNING, str(result))
 
 
 def _compare(statement: Statement, actor: str) -> str:
     if _is_large(statement):
         ask_statement(statement.channel, statement.day)
-        return f"It has {statement.entries} lines. {ON_ITS_WAY}"
-    return f"Compared: {count_of(compare(statement).count(), 'difference')}."
+        lines = ngettext_lazy("It has %(count)d line.", "It has %(count)d lines.", statement.entries)
+        return together(say(lines, count=statement.entries), ON_ITS_WAY)
+    return say(_("Compared: %(differences)s."), differences=say_differences(compare(statement).count()))
 
 
 def _repair_safe(statement: Statement, actor: str) -> str:
     waiting = open_differences(statement.channel, statement.day).filter(state=Difference.State.OPEN).count()
     if waiting > MOST_REPAIRS:
         ask_statement(statement.channel, statement.day)
-        return f"There are {waiting} to look at. {ON_ITS_WAY}"
+        return together(say(_("There are %(count)d to look at."), count=waiting), ON_ITS_WAY)
     counts = repair_safe(statement.channel, statement.day, actor=actor)
-    return f"{counts['repaired']} repaired, {counts['cases']} for a person to decide."
+    return say(_("%(repaired)d repaired, %(cases)d for a person to decide."), **counts)
 
 
 def _is_large(statement: Statement) -> bool:
@@ -131,29 +139,31 @@ ACTS: dict[str, Act] = {
     for act in (
         Act(
             name="compare",
-            title="Compare again",
+            title=_("Compare again"),
             model=Statement,
             is_offered=lambda statement: statement.is_current,
             foretells=lambda _: [
-                "Its lines are compared with what is written down here. Nothing about money changes."
+                gettext("Its lines are compared with what is written down here. Nothing about money changes.")
             ],
             run=_compare,
         ),
         Act(
             name="repair_safe",
-            title="Run the safe repairs",
+            title=_("Run the safe repairs"),
             model=Statement,
             is_offered=_has_open,
             foretells=lambda _: [
-                "The channel is asked about each open difference, and what it confirms is settled or given back.",
-                "What no machine may decide becomes a case.",
+                gettext(
+                    "The channel is asked about each open difference, and what it confirms is settled or given back."
+                ),
+                gettext("What no machine may decide becomes a case."),
             ],
             run=_repair_safe,
             asks_why=True,
         ),
         Act(
             name="repair",
-            title="Repair",
+            title=_("Repair"),
             model=Difference,
             is_offered=lambda difference: difference.state in OPEN and is_safe(difference),
             foretells=lambda difference: [words_for(difference)],
@@ -171,7 +181,7 @@ def tools_for(request: HttpRequest, row: Model) -> list[tuple[str, str]]:
     acts = [act for act in ACTS.values() if isinstance(row, act.model) and act.is_offered(row)]
     return [
         (
-            act.title,
+            str(act.title),
             reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_act", args=[row.pk, act.name]),
         )
         for act in acts
@@ -183,7 +193,9 @@ def tools_for(request: HttpRequest, row: Model) -> list[tuple[str, str]]:
 
 def check_permission(request: HttpRequest) -> None:
     if not may_reconcile(request):
-        raise PermissionDenied("You may not do this: it needs the permission to reconcile statements.")
+        raise PermissionDenied(
+            gettext("You may not do this: it needs the permission to reconcile statements.")
+        )
 
 
 def _order_of(difference: Difference) -> str:
@@ -196,9 +208,10 @@ def _order_of(difference: Difference) -> str:
     return refund.receipt.order.number if refund is not None and refund.receipt.order else ""
 
 
-def count_of(count: int, word: str) -> str:
+def say_differences(count: int) -> str:
     """ "no difference", "1 difference", "2 differences"."""
-    return f"{count or 'no'} {word}{'s' if count > 1 else ''}"
+    words = ngettext_lazy("%(count)d difference", "%(count)d differences", count)
+    return say(words if count else _("no difference"), count=count)
 
 
 def page_of(row: Model) -> str:
@@ -211,7 +224,7 @@ def list_url() -> str:
 
 def show_form(
     request: HttpRequest,
-    title: str,
+    title: Words,
     sentences: list[str],
     form: forms.Form,
     *,

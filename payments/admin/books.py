@@ -11,11 +11,14 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from payments.admin.bookkeeping import act_page, may_reconcile, tools_for
 from payments.admin.exports import ExportedAdmin
 from payments.admin.handing import fetch_page, take_page
-from payments.channels.registry import title_of
+from payments.deeds.base import channel
 from payments.models import Difference, Entry, Payment, Receipt, Refund, Statement
 from payments.reconciling import OPEN
 from payments.repairing import words_for
@@ -25,13 +28,13 @@ ENTRIES_PER_PAGE = 100
 MOST_PAGES = 1_000_000
 # What explains the cents between both sums of a day, in words.
 BRIDGE = {
-    "not_here": "In their books, not in ours",
-    "not_there": "In our books, not in theirs",
-    "amount": "Of another amount there",
-    "doubled": "More than once in their books",
-    "other_day_here": "In their books on this day, in ours on another",
-    "other_day_there": "In our books on this day, in theirs on another",
-    "other_currency": "Of another currency there",
+    "not_here": _("In their books, not in ours"),
+    "not_there": _("In our books, not in theirs"),
+    "amount": _("Of another amount there"),
+    "doubled": _("More than once in their books"),
+    "other_day_here": _("In their books on this day, in ours on another"),
+    "other_day_there": _("In our books on this day, in theirs on another"),
+    "other_currency": _("Of another currency there"),
 }
 SEVERITY_MOODS = {
     Difference.Severity.NOTE: "quiet",
@@ -49,9 +52,6 @@ class BooksAdmin(ReadOnlyAdmin):
     """A page with the buttons of what may be done about its row."""
 
     change_form_template = "admin/books/page.html"
-
-    class Media:
-        css = {"all": ("admin.css",)}
 
     def get_urls(self) -> list[URLPattern]:
         name = f"{self.opts.app_label}_{self.opts.model_name}_act"
@@ -99,15 +99,19 @@ class StatementAdmin(BooksAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        names = [("Take in a file", "take"), ("Fetch now", "fetch")] if may_reconcile(request) else []
+        names = (
+            [(gettext("Take in a file"), "take"), (gettext("Fetch now"), "fetch")]
+            if may_reconcile(request)
+            else []
+        )
         tools = [(title, reverse(f"admin:payments_statement_{name}")) for title, name in names]
         return super().changelist_view(request, {**(extra_context or {}), "tools": tools})
 
-    @admin.display(description="counts", boolean=True, ordering="is_current")
+    @admin.display(description=_("counts"), boolean=True, ordering="is_current")
     def current(self, statement: Statement) -> bool:
         return statement.is_current
 
-    @admin.display(description="open differences")
+    @admin.display(description=_("open differences"))
     def open_word(self, statement: Any) -> SafeString:
         if not statement.is_current or statement.compared_at is None:
             return format_html('<span class="quiet">{}</span>', "-")
@@ -120,7 +124,7 @@ class StatementAdmin(BooksAdmin):
         last = max(1, -(-row.entries // ENTRIES_PER_PAGE))
         page = min(page, last)
         return {
-            "channel": title_of(row.channel),
+            "channel": channel(row.channel),
             "sums": list(_sum_up(row.totals)),
             "lines": list(_read_entries(row, query, page)),
             "query": query,
@@ -153,6 +157,7 @@ def _read_entries(statement: Statement, query: str, page: int) -> Iterator[dict[
     for entry in entries:
         yield {
             "entry": entry,
+            "kind": gettext(entry.kind),
             "amount": money_cell(entry.amount, entry.currency),
             "fee": money_cell(entry.fee, entry.currency),
         }
@@ -204,7 +209,7 @@ class DifferenceAdmin(ExportedAdmin, BooksAdmin):
         "theirs_money",
         "ours_money",
         "repair_words",
-        "note",
+        "note_words",
         "found_at",
         "ended_at",
     )
@@ -214,48 +219,54 @@ class DifferenceAdmin(ExportedAdmin, BooksAdmin):
         "theirs_money",
         "ours_money",
         "repair_words",
+        "note_words",
         "ours_link",
     )
 
-    @admin.display(description="severity", ordering="severity")
+    @admin.display(description=_("severity"), ordering="severity")
     def severity_word(self, found: Difference) -> SafeString:
         severity = Difference.Severity(found.severity)
         return format_html(
-            '<span class="mood mood-{}">{}</span>', SEVERITY_MOODS[severity], severity.label.capitalize()
+            '<span class="mood mood-{}">{}</span>', SEVERITY_MOODS[severity], capfirst(severity.label)
         )
 
-    @admin.display(description="state", ordering="state")
+    @admin.display(description=_("state"), ordering="state")
     def state_word(self, found: Difference) -> SafeString:
         state = Difference.State(found.state)
         return format_html(
             '<span class="mood mood-{}">{}</span>', STATE_MOODS.get(state, "quiet"), state.label
         )
 
-    @admin.display(description="in their books", ordering="theirs")
+    @admin.display(description=_("in their books"), ordering="theirs")
     def theirs_money(self, found: Difference) -> SafeString:
         return _side(found.theirs, found.currency)
 
-    @admin.display(description="in ours", ordering="ours")
+    @admin.display(description=_("in ours"), ordering="ours")
     def ours_money(self, found: Difference) -> SafeString:
         return _side(found.ours, found.currency)
 
-    @admin.display(description="what is to be done")
+    @admin.display(description=_("what is to be done"))
     def repair_words(self, found: Difference) -> str:
-        return words_for(found) if found.state in OPEN else "Nothing any more."
+        return words_for(found) if found.state in OPEN else gettext("Nothing any more.")
 
-    @admin.display(description="ours")
+    @admin.display(description=_("note"))
+    def note_words(self, found: Difference) -> str:
+        """As machines noted it, in English; what is a sentence of ours is told in the reader's language."""
+        return gettext(found.note) or "-"
+
+    @admin.display(description=_("ours"))
     def ours_link(self, found: Difference) -> SafeString | str:
         """The row of ours that it is about, as far as it is known."""
         row = _find_ours(found)
         if row is None:
-            return found.number or "not known here"
+            return found.number or gettext("not known here")
         url = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
         return format_html('{} <a href="{}">{}</a>', row._meta.verbose_name, url, row)
 
 
 def _side(amount_minor: int | None, currency: str) -> SafeString:
     if amount_minor is None:
-        return format_html('<span class="money quiet">{}</span>', "not there")
+        return format_html('<span class="money quiet">{}</span>', gettext("not there"))
     return money_cell(amount_minor, currency)
 
 

@@ -8,6 +8,8 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from payments.admin.deeds import WithDeeds, links_for
 from payments.admin.lists import BigListAdmin
@@ -17,17 +19,17 @@ from payments.deeds.cases import what_holds
 from payments.models import Case, Payment, Proposal, Receipt, Refund
 from shop.admin import mood_word
 
-NO_MATTER = "Nothing holds it: whoever knows the answer resolves it, and says how."
+NO_MATTER = _("Nothing holds it: whoever knows the answer resolves it, and says how.")
 
 
 class State(admin.SimpleListFilter):
     """Open cases wait for somebody."""
 
-    title = "state"
+    title = _("state")
     parameter_name = "resolved_at__isnull"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("True", "Open"), ("False", "Resolved")]
+        return [("True", gettext("Open")), ("False", gettext("Resolved"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         value = self.value()
@@ -41,11 +43,11 @@ class State(admin.SimpleListFilter):
 class Owner(admin.SimpleListFilter):
     """Whose cases."""
 
-    title = "who has it"
+    title = _("who has it")
     parameter_name = "whose"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("mine", "I"), ("nobody", "Nobody"), ("others", "Somebody else")]
+        return [("mine", gettext("I")), ("nobody", gettext("Nobody")), ("others", gettext("Somebody else"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         user = cast("User", request.user)
@@ -90,25 +92,25 @@ class CaseAdmin(WithDeeds, BigListAdmin):
             context |= {"matter": link_to(matter), "matter_deeds": links_for(request.user, matter)}
         return super().render_change_form(request, context, *args, **options)
 
-    @admin.display(description="about")
+    @admin.display(description=_("about"))
     def matter(self, case: Case) -> SafeString | str:
         matter = find_matter(case)
         return link_to(matter) if matter is not None else "–"
 
-    @admin.display(description="what is known")
+    @admin.display(description=_("what is known"))
     def told(self, case: Case) -> SafeString:
         return facts(in_words(case.evidence, currency=case.order.currency if case.order else ""))
 
-    @admin.display(description="what to do")
+    @admin.display(description=_("what to do"))
     def instead(self, case: Case) -> str:
-        return "–" if case.resolved_at else what_holds(case) or NO_MATTER
+        return "–" if case.resolved_at else str(what_holds(case) or NO_MATTER)
 
-    @admin.display(description="deadline")
+    @admin.display(description=_("deadline"))
     def due(self, case: Case) -> SafeString | str:
         is_late = not case.resolved_at and case.deadline < timezone.now()
         return mood_word("FAILED", moment(case.deadline)) if is_late else moment(case.deadline)
 
-    @admin.display(description="done by staff")
+    @admin.display(description=_("done by staff"))
     def actions_done(self, case: Case) -> SafeString:
         return actions_on(case.order.number if case.order else "", case.subject)
 

@@ -15,6 +15,8 @@ from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
 
 from orders.models import Order
 from payments.deeds import (
@@ -36,7 +38,7 @@ MOST_AT_ONCE = 200
 def links_for(user: Any, row: Model, *, is_one_of_many: bool = False) -> Links:
     """The buttons for what this person may do to the row now: title and address of each confirmation page."""
     deeds = offered_to(user, row, is_one_of_many=is_one_of_many)
-    return [(deed.title, address_of(deed, row)) for deed in deeds]
+    return [(str(deed.title), address_of(deed, row)) for deed in deeds]
 
 
 def address_of(deed: Deed, row: Model) -> str:
@@ -53,14 +55,14 @@ class ReasonForm(forms.Form):
         if deed.max_reason:
             self.fields["reason"] = forms.CharField(
                 max_length=deed.max_reason,
-                label=deed.reason_label,
+                label=str(deed.reason_label),
                 widget=forms.TextInput(attrs={"class": "vTextField", "autocomplete": "off"}),
             )
 
     def clean_reason(self) -> str:
         reason: str = self.cleaned_data["reason"]
         if not reason.isprintable():
-            raise forms.ValidationError("Only printable characters, please.")
+            raise forms.ValidationError(gettext("Only printable characters, please."))
         return reason
 
 
@@ -162,11 +164,11 @@ class ShipsInBulk(admin.ModelAdmin):
     def has_ship_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("orders.ship_order")
 
-    @admin.action(permissions=["ship"], description="Mark as shipped")
+    @admin.action(permissions=["ship"], description=_("Mark as shipped"))
     def bulk_ship(self, request: HttpRequest, orders: QuerySet[Order]) -> HttpResponse | None:
         return _do_to_many(request, "ship_order", orders)
 
-    @admin.action(permissions=["ship"], description="Mark as completed")
+    @admin.action(permissions=["ship"], description=_("Mark as completed"))
     def bulk_complete(self, request: HttpRequest, orders: QuerySet[Order]) -> HttpResponse | None:
         return _do_to_many(request, "complete_order", orders)
 
@@ -176,7 +178,7 @@ def _do_to_many(request: HttpRequest, name: str, orders: QuerySet[Order]) -> Htt
     deed = find_deed(name, Order)
     chosen = list(orders.order_by("pk")[: MOST_AT_ONCE + 1])
     if len(chosen) > MOST_AT_ONCE:
-        messages.error(request, f"Choose at most {MOST_AT_ONCE} orders at once.")
+        messages.error(request, gettext("Choose at most %(most)d orders at once.") % {"most": MOST_AT_ONCE})
         return None
     form = ReasonForm(deed, None, request.POST if "reason" in request.POST else None)
     if form.is_valid():
@@ -203,7 +205,7 @@ def _show_many(
 ) -> HttpResponse:
     context = {
         **admin.site.each_context(request),
-        "title": f"{deed.title}: {len(results)} {'order' if len(results) == 1 else 'orders'}",
+        "title": _title_of_many(deed, len(results)),
         "deed": deed,
         "opts": Order._meta,
         "list_url": reverse("admin:orders_order_changelist"),
@@ -213,3 +215,8 @@ def _show_many(
         "checkbox": ACTION_CHECKBOX_NAME,
     }
     return render(request, "admin/deed_many.html", context)
+
+
+def _title_of_many(deed: Deed, count: int) -> str:
+    words = ngettext("%(title)s: %(count)d order", "%(title)s: %(count)d orders", count)
+    return words % {"title": deed.title, "count": count}

@@ -4,10 +4,11 @@ A page becomes exported by the base class `ExportedAdmin`, and its model by a li
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
@@ -16,7 +17,7 @@ from django.shortcuts import redirect
 from django.urls import URLPattern, path, reverse
 
 from orders.models import Order
-from payments.admin.records import record_action
+from payments.deeds.records import record_action
 from payments.models import Difference, Payment, Refund
 from shop.exports import Column, amount, answer_csv
 
@@ -91,7 +92,7 @@ EXPORTS: dict[type[Model], Export] = {
             Column("channel", lambda found: found.channel),
             Column("day", lambda found: found.day),
             Column("kind", lambda found: found.kind),
-            Column("severity", lambda found: found.get_severity_display()),
+            Column("severity", lambda found: Difference.Severity(found.severity).name.lower()),
             Column("subject", lambda found: found.subject),
             Column("number", lambda found: found.number),
             Column("currency", lambda found: found.currency),
@@ -107,7 +108,7 @@ EXPORTS: dict[type[Model], Export] = {
 
 
 class ExportedAdmin(admin.ModelAdmin):
-    """A list with the button "Export CSV", for who may see the list and export rows."""
+    """A list with the button "Export CSV", for who may see the list and export rows. The file is in English: programs read it."""
 
     def has_export_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request) and request.user.has_perm("payments.export_rows")
@@ -135,9 +136,8 @@ class ExportedAdmin(admin.ModelAdmin):
             return redirect(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
         export = EXPORTS[self.model]
         # Before the first byte: an export that is broken off has taken rows away, too.
-        record_action(
-            request, "export", self.model, subject=self.opts.label_lower, result=f"rows: {rows.count()}"
-        )
+        user, result = cast("User", request.user), f"rows: {rows.count()}"
+        record_action(user, "export", self.model, subject=self.opts.label_lower, result=result)
         return answer_csv(request, rows.select_related(*export.related), export.columns, name=export.name)
 
     @property

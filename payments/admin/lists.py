@@ -17,9 +17,6 @@ class BigListAdmin(ReadOnlyAdmin):
     sortable_by = ()
     ordering = ("-id",)
 
-    class Media:
-        css = {"all": ("admin.css",)}
-
     def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:
         return self.found_by
 

@@ -7,6 +7,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from payments.admin.deeds import WithDeeds
 from payments.admin.lists import BigListAdmin
@@ -30,17 +32,17 @@ class RawAdmin(BigListAdmin):
         raw = ("raw_body", "raw_headers") if may_see_raw(request.user) else ("not_shown",)
         return [*(self.fields or ()), *raw]
 
-    @admin.display(description="body, as it is kept")
+    @admin.display(description=_("body, as it is kept"))
     def raw_body(self, row: Any) -> SafeString:
         return format_html('<pre class="raw">{}</pre>', mask_body(bytes(row.body)))
 
-    @admin.display(description="headers")
+    @admin.display(description=_("headers"))
     def raw_headers(self, row: Any) -> SafeString:
         return format_html('<pre class="raw">{}</pre>', mask_headers(row.headers))
 
-    @admin.display(description="message")
+    @admin.display(description=_("message"))
     def not_shown(self, row: Any) -> str:
-        return "The message itself is shown to who may see messages of channels as they came."
+        return gettext("The message itself is shown to who may see messages of channels as they came.")
 
 
 @admin.register(Callback)
@@ -60,11 +62,11 @@ class CallbackAdmin(WithDeeds, RawAdmin):
         "actions_done",
     )
 
-    @admin.display(description="what it says")
+    @admin.display(description=_("what it says"))
     def said(self, kept: Callback) -> SafeString:
         return facts(in_words(kept.report, currency=""))
 
-    @admin.display(description="done by staff")
+    @admin.display(description=_("done by staff"))
     def actions_done(self, kept: Callback) -> SafeString:
         order = kept.payment.order.number if kept.payment else ""
         return actions_on(order, kept.number or kept.message_id[:64])
@@ -102,16 +104,28 @@ class RefusedCallbackAdmin(OfOrderAdmin, RawAdmin):
 class CallAdmin(OfOrderAdmin):
     list_display = (
         "at",
-        "operation",
+        "operation_word",
         "subject",
         "channel",
-        "outcome",
+        "outcome_word",
         "code",
         "took_ms",
         "source",
         "order_number",
     )
-    list_filter = ("channel", one_of("operation", lambda: CALLS), one_of("outcome", lambda: ANSWERS))
+    list_filter = (
+        "channel",
+        one_of("operation", lambda: CALLS, title=_("operation")),
+        one_of("outcome", lambda: ANSWERS, title=_("outcome")),
+    )
+
+    @admin.display(description=_("operation"))
+    def operation_word(self, call: Call) -> str:
+        return gettext(call.operation)
+
+    @admin.display(description=_("outcome"))
+    def outcome_word(self, call: Call) -> str:
+        return gettext(call.outcome)
 
 
 @admin.register(StaffAction)
@@ -119,6 +133,8 @@ class StaffActionAdmin(OfOrderAdmin):
     list_display = ("at", "actor", "action", "subject", "done_word", "result", "reason", "order_number")
     list_filter = ("is_done", "at")
 
-    @admin.display(description="done")
+    @admin.display(description=_("done"))
     def done_word(self, action: StaffAction) -> SafeString:
-        return mood_word("PAID", "done") if action.is_done else mood_word("FAILED", "refused")
+        return (
+            mood_word("PAID", gettext("done")) if action.is_done else mood_word("FAILED", gettext("refused"))
+        )

@@ -6,6 +6,8 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from payments.admin.deeds import WithDeeds
 from payments.admin.exports import ExportedAdmin
@@ -20,11 +22,11 @@ from shop.money import for_people
 class MoneyAdmin(WithDeeds, BigListAdmin):
     """Rows with a status word and an amount."""
 
-    @admin.display(description="status")
+    @admin.display(description=_("status"))
     def status_word(self, row: Any) -> SafeString:
         return mood_word(row.status, row.get_status_display())
 
-    @admin.display(description="amount")
+    @admin.display(description=_("amount"))
     def money(self, row: Any) -> SafeString:
         return money_cell(row.amount, row.currency)
 
@@ -34,7 +36,7 @@ class ReceiptInline(ReadOnlyInline):
     fields = ("channel_number", "receipt_class", "money", "source", "paid_at")
     readonly_fields = ("money",)
 
-    @admin.display(description="amount")
+    @admin.display(description=_("amount"))
     def money(self, receipt: Receipt) -> SafeString:
         return money_cell(receipt.amount, receipt.currency)
 
@@ -68,7 +70,7 @@ class PaymentAdmin(ExportedAdmin, MoneyAdmin):
     fieldsets = (
         (None, {"fields": ("number", "order", "channel", "scene", "status_word", "money")}),
         (
-            "At the channel",
+            _("At the channel"),
             {
                 "fields": (
                     "channel_number",
@@ -83,21 +85,21 @@ class PaymentAdmin(ExportedAdmin, MoneyAdmin):
                 )
             },
         ),
-        ("Refunds", {"fields": ("refunds",)}),
-        ("Calls to the channel", {"fields": ("calls",)}),
-        ("Done by staff", {"fields": ("actions_done",)}),
+        (_("Refunds"), {"fields": ("refunds",)}),
+        (_("Calls to the channel"), {"fields": ("calls",)}),
+        (_("Done by staff"), {"fields": ("actions_done",)}),
     )
     inlines = (ReceiptInline, CallbackInline, ProposalInline)
 
-    @admin.display(description="refunds")
+    @admin.display(description=_("refunds"))
     def refunds(self, payment: Payment) -> SafeString:
         return _refunds(Refund.objects.filter(receipt__payment=payment))
 
-    @admin.display(description="calls")
+    @admin.display(description=_("calls"))
     def calls(self, payment: Payment) -> SafeString:
         return calls_about(payment.order.number, payment.number)
 
-    @admin.display(description="actions")
+    @admin.display(description=_("actions"))
     def actions_done(self, payment: Payment) -> SafeString:
         return actions_on(payment.order.number, payment.number)
 
@@ -134,19 +136,19 @@ class ReceiptAdmin(MoneyAdmin):
         "actions_done",
     )
 
-    @admin.display(description="class")
+    @admin.display(description=_("class"))
     def class_word(self, receipt: Receipt) -> SafeString:
         return mood_word(receipt.receipt_class, receipt.get_receipt_class_display())
 
-    @admin.display(description="may still go back")
+    @admin.display(description=_("may still go back"))
     def left(self, receipt: Receipt) -> SafeString:
         return money_cell(refundable_minor(receipt), receipt.currency)
 
-    @admin.display(description="refunds")
+    @admin.display(description=_("refunds"))
     def refunds(self, receipt: Receipt) -> SafeString:
         return _refunds(receipt.refunds.all())
 
-    @admin.display(description="done by staff")
+    @admin.display(description=_("done by staff"))
     def actions_done(self, receipt: Receipt) -> SafeString:
         return actions_on(receipt.order.number if receipt.order else "", receipt.channel_number)
 
@@ -185,18 +187,25 @@ class ProposalAdmin(MoneyAdmin):
         "actions_done",
     )
 
-    @admin.display(description="order")
+    @admin.display(description=_("order"))
     def order(self, proposal: Proposal) -> SafeString | str:
         return link_to(proposal.payment.order)
 
-    @admin.display(description="done by staff")
+    @admin.display(description=_("done by staff"))
     def actions_done(self, proposal: Proposal) -> SafeString:
         return actions_on(proposal.payment.order.number, proposal.number)
 
 
 def _refunds(refunds: QuerySet[Refund]) -> SafeString:
     return table(
-        ("refund", "status", "amount", "asked by", "approved by", "when"),
+        (
+            gettext("refund"),
+            gettext("status"),
+            gettext("amount"),
+            gettext("asked by"),
+            gettext("approved by"),
+            gettext("when"),
+        ),
         (
             (
                 link_to(refund),

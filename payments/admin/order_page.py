@@ -16,13 +16,14 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from orders.models import Order, OrderLine
 from payments.admin.deeds import Links, links_for
 from payments.admin.tables import moment
 from payments.models import Case, Payment, Proposal, Receipt, Refund
 from payments.story import MOST, Rows, Story, StoryEntry, read_story
-from payments.story.words import tell_channel, tell_money
+from payments.story.words import tell_channel, tell_money, tell_reason
 from shop.admin import mood_word
 
 
@@ -103,7 +104,7 @@ def _tell_facts(order: Order) -> dict[str, Any]:
 
 
 def _read_lines(order: Order) -> list[OrderLine]:
-    lines = list(order.lines.order_by("pk"))
+    lines = list(order.lines.select_related("product").order_by("pk"))
     for line in lines:
         line.order = order  # whose currency its amount is in
     return lines
@@ -157,7 +158,7 @@ def _payment_cells(user: User, payment: Payment) -> list[Cell]:
     word = mood_word(payment.status, payment.get_status_display())
     return [
         Cell(_("Number"), _link(user, payment, payment.number), "number"),
-        Cell(_("Channel"), f"{tell_channel(payment.channel)}, {payment.scene}"),
+        Cell(_("Channel"), _(", ").join([tell_channel(payment.channel), payment.get_scene_display()])),
         Cell(_("Status"), format_html('{} <span class="quiet">{}</span>', word, replaced)),
         Cell(_("Amount"), payment.amount_text, "money"),
         Cell(_("Begun"), moment(payment.created_at), "when"),
@@ -190,7 +191,7 @@ def _receipt_cells(user: User, receipt: Receipt) -> list[Cell]:
         Cell(_("Channel"), tell_channel(receipt.channel)),
         Cell(_("What it is"), mood_word(receipt.receipt_class, receipt.get_receipt_class_display())),
         Cell(_("Amount"), tell_money(receipt.amount, receipt.currency), "money"),
-        Cell(_("Paid"), moment(receipt.paid_at or receipt.created_at), "when"),
+        Cell(pgettext("time", "Paid"), moment(receipt.paid_at or receipt.created_at), "when"),
         Cell(_("Heard by"), receipt.get_source_display().lower()),
     ]
 
@@ -200,14 +201,16 @@ def _show_refunds(user: User, refunds: Iterable[Refund]) -> Table:
 
 
 def _refund_cells(user: User, refund: Refund) -> list[Cell]:
-    people = ", ".join(filter(None, [refund.asked_by, refund.approved_by]))
     return [
         Cell(_("Number"), _link(user, refund, refund.number), "number"),
         Cell(_("Channel"), tell_channel(refund.channel)),
         Cell(_("Status"), mood_word(refund.status, refund.get_status_display())),
         Cell(_("Amount"), tell_money(refund.amount, refund.receipt.currency), "money"),
         Cell(_("Asked"), moment(refund.created_at), "when"),
-        Cell(_("Why and by whom"), ", ".join(filter(None, [refund.reason, people]))),
+        Cell(
+            _("Why and by whom"),
+            _(", ").join(filter(None, [tell_reason(refund.reason), refund.asked_by, refund.approved_by])),
+        ),
     ]
 
 

@@ -11,6 +11,8 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from orders.models import Order
 from payments.admin.deeds import ShipsInBulk
@@ -26,11 +28,11 @@ from shop.admin import LEAFED_THROUGH, money_cell, mood_word
 class ChannelFilter(admin.SimpleListFilter):
     """Orders with an attempt through one channel."""
 
-    title = "channel"
+    title = _("channel")
     parameter_name = "channel"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(name, tell_channel(name)) for name, _ in list_choices()]
+        return [(name, tell_channel(name)) for name, _name in list_choices()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Order]) -> QuerySet[Order]:
         if self.value() is None:
@@ -41,12 +43,12 @@ class ChannelFilter(admin.SimpleListFilter):
 class CaseFilter(admin.SimpleListFilter):
     """Orders that wait for a person."""
 
-    title = "open case"
+    title = _("open case")
     parameter_name = "case"
     ANY = "any"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(self.ANY, "Any"), *((str(kind), str(label)) for kind, label in Case.Kind.choices)]
+        return [(self.ANY, gettext("Any")), *((str(kind), str(label)) for kind, label in Case.Kind.choices)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Order]) -> QuerySet[Order]:
         if self.value() is None:
@@ -97,7 +99,9 @@ class OrderAdmin(ExportedAdmin, ShipsInBulk, BigListAdmin):  # type: ignore[misc
     list_display = ("number", "state", "money", "name", "channels", "placed")
     list_filter = ("status", ChannelFilter, CaseFilter, "created_at")
     list_per_page = 50
-    search_help_text = "Number of an order, payment or refund, the channel's number, or the shopper's whole mail address or phone"
+    search_help_text = _(
+        "Number of an order, payment or refund, the channel's number, or the shopper's whole mail address or phone"
+    )
     change_form_template = "admin/orders/order/change_form.html"
     fields = ("number",)
 
@@ -121,7 +125,7 @@ class OrderAdmin(ExportedAdmin, ShipsInBulk, BigListAdmin):  # type: ignore[misc
     def get_changelist(self, request: HttpRequest, **options: Any) -> type[ChangeList]:
         return OrderList
 
-    @admin.display(description="status")
+    @admin.display(description=_("status"))
     def state(self, order: Order) -> SafeString:
         """Its status, and below for what a person is waited for."""
         cases: list[Case] = order.open_cases  # type: ignore[attr-defined]
@@ -129,15 +133,15 @@ class OrderAdmin(ExportedAdmin, ShipsInBulk, BigListAdmin):  # type: ignore[misc
         words = [mood_word(order.status, order.get_status_display()), *waits]
         return format_html_join(mark_safe("<br>"), "{}", ((word,) for word in words))
 
-    @admin.display(description="amount")
+    @admin.display(description=_("amount"))
     def money(self, order: Order) -> SafeString:
         return money_cell(order.amount, order.currency)
 
-    @admin.display(description="tried")
+    @admin.display(description=_("tried"))
     def channels(self, order: Order) -> str:
         return ", ".join(dict.fromkeys(tell_channel(each.channel) for each in order.payments.all())) or "–"
 
-    @admin.display(description="placed")
+    @admin.display(description=_("placed"))
     def placed(self, order: Order) -> SafeString:
         at = timezone.localtime(order.created_at)
         day, clock = f"{at:%Y-%m-%d}", f"{at:%H:%M}"

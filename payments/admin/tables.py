@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 
 from payments.models import Call, StaffAction
 from shop.admin import mood_word
@@ -55,15 +56,22 @@ def calls_about(order_number: str, subject: str) -> SafeString:
     """What the channel was asked about it, and what it said."""
     calls = Call.objects.filter(order_number=order_number, subject=subject).order_by("-id")[:MOST_ROWS]
     return table(
-        ("when", "what", "answer", "code", "took", "why"),
+        (
+            gettext("when"),
+            gettext("what"),
+            gettext("answer"),
+            gettext("code"),
+            gettext("took"),
+            gettext("why"),
+        ),
         (
             (
                 moment(call.at),
-                call.operation,
-                call.outcome,
+                gettext(call.operation),
+                gettext(call.outcome),
                 call.code,
                 f"{call.took_ms} ms",
-                call.source.lower(),
+                call.get_source_display().lower(),
             )
             for call in calls
         ),
@@ -74,16 +82,22 @@ def actions_on(order_number: str, subject: str) -> SafeString:
     """What staff did to it."""
     done = StaffAction.objects.filter(order_number=order_number, subject=subject).order_by("-id")[:MOST_ROWS]
     return table(
-        ("when", "who", "what", "why", "what came of it"),
+        (
+            gettext("when"),
+            gettext("who"),
+            gettext("what"),
+            gettext("why"),
+            gettext("what came of it"),
+        ),
         (
             (
                 moment(action.at),
                 action.actor,
-                action.action.replace("_", " "),
+                gettext(action.action.replace("_", " ")),
                 action.reason,
                 action.result
                 if action.is_done
-                else format_html("{} {}", mood_word("FAILED", "refused:"), action.result),
+                else format_html("{} {}", mood_word("FAILED", gettext("refused:")), action.result),
             )
             for action in done
         ),

@@ -4,40 +4,45 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
 from payments.admin.tables import moment
 from shop.money import for_people
 
 # What a case or a message carries, and how a person calls it. What is not here is shown under its own name.
 LABELS = {
-    "source": "told by",
-    "number": "our number, as named",
-    "payment": "payment",
-    "channel_number": "the channel's number",
-    "trade_number": "the channel's number of the trade",
-    "payment_number": "our number of the payment",
-    "amount": "amount",
-    "amount_minor": "amount",
-    "reported_amount": "amount, as the channel says",
-    "reported_payment": "payment, as the channel says",
-    "left": "what was left to give back",
-    "theirs": "amount in the channel's books",
-    "ours": "amount in ours",
-    "code": "the channel's word",
-    "by": "asked by",
-    "alarm": "what is tried",
-    "attempt": "tries",
-    "attempts": "tries",
-    "tries": "tries",
-    "error": "how it fails",
-    "expired_at": "the order's time was over at",
-    "why": "why",
-    "capture": "try to take the money",
-    "callback": "kept message",
-    "about": "about a",
-    "needs_person": "a person should look",
+    "source": _("told by"),
+    "number": _("our number, as named"),
+    "payment": _("payment"),
+    "channel_number": _("the channel's number"),
+    "trade_number": _("the channel's number of the trade"),
+    "payment_number": _("our number of the payment"),
+    "amount": _("amount"),
+    "amount_minor": _("amount"),
+    "reported_amount": _("amount, as the channel says"),
+    "reported_payment": _("payment, as the channel says"),
+    "left": _("what was left to give back"),
+    "theirs": _("amount in the channel's books"),
+    "ours": _("amount in ours"),
+    "code": _("the channel's word"),
+    "by": _("asked by"),
+    "alarm": _("what is tried"),
+    "attempt": _("tries"),
+    "attempts": _("tries"),
+    "tries": _("tries"),
+    "error": _("how it fails"),
+    "expired_at": _("the order's time was over at"),
+    "why": _("why"),
+    "capture": _("try to take the money"),
+    "callback": _("kept message"),
+    "about": _("about a"),
+    "needs_person": _("a person should look"),
 }
 AMOUNTS = {"amount", "amount_minor", "reported_amount", "left", "theirs", "ours"}
 TIMES = {"expired_at", "paid_at"}
+# Whose values are words of ours; what a channel says is shown as it said it.
+OURS = {"about", "alarm", "capture", "kind", "outcome", "source", "status", "why"}
 
 
 def in_words(evidence: Mapping[str, Any], *, currency: str) -> dict[str, str]:
@@ -47,7 +52,8 @@ def in_words(evidence: Mapping[str, Any], *, currency: str) -> dict[str, str]:
         name: value for name, value in evidence.items() if value not in (None, "", []) and value is not False
     }
     return {
-        LABELS.get(name, name.replace("_", " ")): _say(name, value, currency) for name, value in shown.items()
+        str(LABELS.get(name) or gettext(name.replace("_", " "))): _say(name, value, currency)
+        for name, value in shown.items()
     }
 
 
@@ -59,5 +65,5 @@ def _say(name: str, value: Any, currency: str) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
     if value is True:
-        return "yes"
-    return str(value).replace("_", " ") if name in ("alarm", "why") else str(value)
+        return gettext("yes")
+    return gettext(str(value).replace("_", " ")) if name in OURS else str(value)

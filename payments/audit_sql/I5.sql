@@ -4,7 +4,8 @@ with allowed as (
 ), step as (
     select subject_kind, subject, from_status, to_status, lag(to_status, 1, '') over path as before,
            lead(id) over path is null as is_last
-      from shop_event window path as (partition by subject_kind, subject order by id)
+      from shop_event where subject_kind not in ('link', 'mail')  -- which have no status
+    window path as (partition by subject_kind, subject order by id)
 ), thing (subject_kind, subject, status) as (
     select 'order', number, status from orders_order
     union all select 'payment', number, status from payments_payment

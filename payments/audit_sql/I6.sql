@@ -33,10 +33,14 @@ with unfinished (kind, subject, due_by) as (
        and not exists (select from shop_alarm alarm where alarm.kind in ('follow_up', 'mail_receipt') and alarm.subject = placed.number)
     union all
     select alarm.kind, alarm.subject,
-           statement_timestamp() + case alarm.kind when 'follow_up'
-                                        then %(follow_up_gap)s else %(mail_receipt_gap)s end
+           statement_timestamp() + case alarm.kind when 'follow_up' then %(follow_up_gap)s
+                                                   when 'mail_link' then %(mail_link_gap)s
+                                                   else %(mail_receipt_gap)s end
       from shop_alarm alarm join orders_order placed on placed.number = alarm.subject
-     where alarm.kind in ('follow_up', 'mail_receipt')
+     where alarm.kind in ('follow_up', 'mail_receipt', 'mail_link')
+    union all  -- whose shopper is told that money has come back
+    select 'mail_returned', number, statement_timestamp() + %(mail_returned_gap)s
+      from payments_refund where not is_told
 ), watched as (
     select kind, subject, due_by, alarm.id, alarm.due_at,
            row_number() over (partition by kind, subject order by alarm.id) as nth

@@ -14,6 +14,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
+from django.utils.translation import gettext_lazy as _
+
+from shop.sentences import say
+
 from .alipay_reading import read_fen, read_time, to_fen
 from .base import BadStatement, LineKind, StatementLine, Unanswered
 from .fields import BadField, read_word
@@ -66,7 +70,7 @@ def read_bill(file: BinaryIO, *, seller_id: str) -> Iterator[StatementLine]:
     except BadStatement:
         raise
     except _DAMAGED as error:
-        raise BadStatement(f"the bill cannot be read: {type(error).__name__}") from error
+        raise BadStatement(say(_("the bill cannot be read: %(why)s"), why=type(error).__name__)) from error
 
 
 def _read_lines(text: io.TextIOWrapper, seller_id: str) -> Iterator[StatementLine]:
@@ -79,15 +83,16 @@ def _read_lines(text: io.TextIOWrapper, seller_id: str) -> Iterator[StatementLin
             is_ours = is_ours or remark.startswith(f"#账号：[{seller_id}")
             is_whole = is_whole or "业务明细列表结束" in remark
         elif not is_ours:
-            raise BadStatement(f"line {line}: the bill is not of this account")
+            raise BadStatement.in_line(line, _("the bill is not of this account"))
         elif not names:
             names = _check_columns(cells)
         elif len(cells) != len(names):
-            raise BadStatement(f"line {line}: {len(cells)} columns in place of {len(names)}")
+            words = _("%(count)d columns in place of %(wanted)d")
+            raise BadStatement.in_line(line, say(words, count=len(cells), wanted=len(names)))
         else:
             yield _read_line(line, dict(zip(names, cells, strict=True)))
     if not is_whole:
-        raise BadStatement("the bill has no end")
+        raise BadStatement(_("the bill has no end"))
 
 
 def _find_details(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
@@ -97,25 +102,25 @@ def _find_details(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
         name = entry.filename if is_marked else entry.filename.encode("cp437").decode("gb18030")
         if name.endswith("_业务明细.csv"):
             return entry
-    raise BadStatement("the bill holds no file of trades")
+    raise BadStatement(_("the bill holds no file of trades"))
 
 
 def _check_columns(cells: list[str]) -> list[str]:
     missing = [name for name in _COLUMNS if cells.count(name) != 1]
     if missing:
-        raise BadStatement(f"the bill has no column {missing[0]}")
+        raise BadStatement(say(_("the bill has no column %(name)s"), name=missing[0]))
     return cells
 
 
 def _read_line(line: int, cells: Mapping[str, str]) -> StatementLine:
     kind = _KINDS.get(cells["业务类型"])
     if kind is None:
-        raise BadStatement(f"line {line}: 业务类型 is unknown")
+        raise BadStatement.in_line(line, say(_("%(name)s is unknown"), name="业务类型"))
     try:
         fen, fee = read_fen(cells, "订单金额（元）", sign=kind), abs(to_fen(cells, "服务费（元）"))
         trade_number, at = read_word(cells, "支付宝交易号"), read_time(cells, "完成时间")
     except BadField as error:
-        raise BadStatement(f"line {line}: {error} is not as documented") from error
+        raise BadStatement.in_line(line, say(_("%(name)s is not as documented"), name=error)) from error
     ours = cells["商户订单号"]
     if kind is LineKind.PAYMENT:
         return StatementLine(

@@ -11,7 +11,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, BinaryIO, ClassVar, Self
+
+from django.utils.translation import gettext_lazy as _
+
+from shop.sentences import Words, say
 
 
 class Scene(StrEnum):
@@ -238,7 +242,12 @@ class NotReady(ChannelError):
 
 
 class BadStatement(ValueError):
-    """A statement that is damaged, of another merchant or not as documented. The message names line and field."""
+    """A statement that is damaged, of another merchant or not as documented. The message names line and field, and is lazy."""
+
+    @classmethod
+    def in_line(cls, line: int, what: Words | Exception) -> Self:
+        """What is wrong in one line of the file, from 1."""
+        return cls(say(_("line %(line)d: %(what)s"), line=line, what=what))
 
 
 class LineKind(StrEnum):
@@ -272,7 +281,7 @@ class StatementLine:
 class BadPayer(ValueError):
     """What the shopper told about themselves is missing or cannot be. `field` is the path of the first such thing."""
 
-    def __init__(self, field: str, message: str) -> None:
+    def __init__(self, field: str, message: Words) -> None:
         super().__init__(message)
         self.field = field
 
@@ -346,7 +355,7 @@ class Channel(ABC):
             for name in path.split("."):
                 found = found.get(name) if isinstance(found, Mapping) else None
             if not isinstance(found, str) or not found.strip():
-                raise BadPayer(path, "This is needed.")
+                raise BadPayer(path, _("This is needed."))
 
     @abstractmethod
     def create(self, attempt: Attempt) -> Created:

@@ -15,6 +15,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, BinaryIO
 from urllib.parse import quote, urlencode
 
+from django.utils.translation import gettext_lazy as _
+
 from .base import (
     Attempt,
     BadPayer,
@@ -148,16 +150,16 @@ class Boleto(Channel):
         super().check_payer(payer)
         digits = read_tax_id(payer["tax_id"].strip())
         if not digits:
-            raise BadPayer("tax_id", "Enter the 11 digits of a CPF or the 14 of a CNPJ.")
+            raise BadPayer("tax_id", _("Enter the 11 digits of a CPF or the 14 of a CNPJ."))
         if not is_tax_id(digits) or (self._is_live and not digits.strip("0")):
-            raise BadPayer("tax_id", "This CPF or CNPJ does not exist. Check its digits.")
+            raise BadPayer("tax_id", _("This CPF or CNPJ does not exist. Check its digits."))
         address = _address_of(payer)
         if address["country"] != "BR":
-            raise BadPayer("address.country", "A boleto needs an address in Brazil (BR).")
+            raise BadPayer("address.country", _("A boleto needs an address in Brazil (BR)."))
         if address["state"] not in STATES:
-            raise BadPayer("address.state", "Enter the two letters of a Brazilian state, such as SP.")
+            raise BadPayer("address.state", _("Enter the two letters of a Brazilian state, such as SP."))
         if not address["postal_code"]:
-            raise BadPayer("address.postal_code", "Enter the 8 digits of the post code (CEP).")
+            raise BadPayer("address.postal_code", _("Enter the 8 digits of the post code (CEP)."))
 
     # ---- payments ----
 

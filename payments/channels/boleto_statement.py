@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
+from django.utils.translation import gettext_lazy as _
+
 from .base import BadStatement, LineKind, StatementLine
 from .fields import BadField, is_word, parse_json, read_minor, read_object, read_word
 
@@ -39,7 +41,7 @@ def read_statement(file: BinaryIO) -> Iterator[StatementLine]:
     is_whole = False
     for before, raw in enumerate(file):
         if is_whole:
-            raise BadStatement(f"line {before + 1}: after the end")
+            raise BadStatement.in_line(before + 1, _("after the end"))
         try:
             booking = parse_json(raw)
             is_whole = "bookings" in booking
@@ -47,11 +49,11 @@ def read_statement(file: BinaryIO) -> Iterator[StatementLine]:
             if is_whole:
                 _check_end(booking, before)
         except BadField as error:
-            raise BadStatement(f"line {before + 1}: {error}") from error
+            raise BadStatement.in_line(before + 1, error) from error
         if line is not None:
             yield line
     if not is_whole:
-        raise BadStatement("the end is missing")
+        raise BadStatement(_("the end is missing"))
 
 
 def number_of(data: Mapping[str, Any]) -> str:

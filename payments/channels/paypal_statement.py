@@ -11,6 +11,10 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
+from django.utils.translation import gettext_lazy as _
+
+from shop.sentences import Words, say
+
 from .base import BadStatement, LineKind, StatementLine
 from .fields import BadField, parse_json, read_moment, read_object, read_word
 from .paypal_reading import name_refund, number_of, read_money, read_objects, word_or_none
@@ -67,7 +71,7 @@ def read_statement(file: BinaryIO, *, merchant_id: str) -> Iterator[StatementLin
     is_whole, pages = False, Pages()
     for before, raw in enumerate(file):
         if is_whole:
-            raise BadStatement(f"page {before + 1}: after the end")
+            raise _bad(before + 1, _("after the end"))
         try:
             page = parse_json(raw)
             is_whole = "pages" in page
@@ -79,10 +83,14 @@ def read_statement(file: BinaryIO, *, merchant_id: str) -> Iterator[StatementLin
             pages.add(page)
             lines = list(_read_page(page, merchant_id))
         except BadField as error:
-            raise BadStatement(f"page {before + 1}: {error}") from error
+            raise _bad(before + 1, error) from error
         yield from lines
     if not is_whole:
-        raise BadStatement("the end is missing")
+        raise BadStatement(_("the end is missing"))
+
+
+def _bad(page: int, what: Words | Exception) -> BadStatement:
+    return BadStatement(say(_("page %(page)d: %(what)s"), page=page, what=what))
 
 
 def _to_line(document: Mapping[str, Any]) -> bytes:
@@ -103,12 +111,12 @@ def _read_count(page: Mapping[str, Any], name: str) -> int:
 
 def _read_page(page: Mapping[str, Any], merchant_id: str) -> Iterator[StatementLine]:
     if page.get("account_number", merchant_id) != merchant_id:
-        raise BadField("account_number of another merchant")
+        raise BadField(say(_("%(name)s of another merchant"), name="account_number"))
     for place, detail in enumerate(read_objects(page, "transaction_details"), start=1):
         try:
             line = _read_line(read_object(detail, "transaction_info"))
         except BadField as error:
-            raise BadField(f"transaction {place}: {error}") from error
+            raise BadField(say(_("transaction %(place)d: %(what)s"), place=place, what=error)) from error
         if line is not None:
             yield line
 

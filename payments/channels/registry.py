@@ -10,7 +10,12 @@ from typing import Any
 import structlog
 from django.conf import settings
 from django.core.signals import setting_changed
+from django.utils.functional import lazy
 from django.utils.module_loading import import_string
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from shop.sentences import say
 
 from .base import BadPayer, Channel, Scene
 from .seals import BadKey
@@ -46,7 +51,15 @@ class BrokenChannel(UnknownChannel):
 
 def list_choices() -> list[tuple[str, str]]:
     """Every channel as a database column may hold it."""
-    return [(name, name) for name in CLASSES]
+    return [(name, _tell_title(name)) for name in CLASSES]
+
+
+def _title(name: str) -> str:
+    return gettext(title_of(name))
+
+
+# Not before somebody reads it: models name their choices before anything else is there.
+_tell_title = lazy(_title, str)
 
 
 @cache
@@ -99,8 +112,8 @@ def payer_at(name: str, scene: str, address: str) -> dict[str, str]:
         return {"ip": address}
     if scene == Scene.WAP and name in CLASSES and "ip" in class_of(name).payer_keys:
         log.warning("address of the shopper is not known", channel=name)
-        needed = "needs your network address, which the shop cannot see. Please pay another way."
-        raise BadPayer("ip", f"{title_of(name)} {needed}")
+        words = _("%(title)s needs your network address, which the shop cannot see. Please pay another way.")
+        raise BadPayer("ip", say(words, title=_(title_of(name))))
     return {}
 
 

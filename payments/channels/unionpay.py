@@ -19,6 +19,9 @@ from typing import Any, BinaryIO, cast
 from urllib.parse import urlencode
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from django.utils.translation import gettext_lazy as _
+
+from shop.sentences import in_english
 
 from .base import (
     Attempt,
@@ -351,7 +354,9 @@ class UnionPay(Channel):
         try:
             self._unpack(answer.get("fileContent", ""), day, into)
         except BadStatement as error:
-            raise Unanswered(f"the statement cannot be read: {error}", code="malformed") from error
+            raise Unanswered(
+                f"the statement cannot be read: {in_english(error)}", code="malformed"
+            ) from error
 
     def _download(self, params: Mapping[str, str], spool: BinaryIO) -> dict[str, str]:
         reply = self._wire.download(
@@ -373,7 +378,7 @@ class UnionPay(Channel):
             unpack(content, file)
             # The request says no year: the name of the book does.
             if not has_book(file, mer_id=self._mer_id, day=day):
-                raise BadStatement("it is of another day or merchant")
+                raise BadStatement(_("it is of another day or merchant"))
             file.seek(0)
             shutil.copyfileobj(file, into)
 

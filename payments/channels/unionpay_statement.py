@@ -15,6 +15,10 @@ from itertools import accumulate
 from typing import BinaryIO
 from zipfile import BadZipFile, ZipFile
 
+from django.utils.translation import gettext_lazy as _
+
+from shop.sentences import Words, say
+
 from .base import BadStatement, LineKind, StatementLine
 from .fields import is_word
 from .seals import BadSeal, decode_base64
@@ -49,11 +53,11 @@ def unpack(content: str, into: BinaryIO) -> None:
             packed = inflater.unconsumed_tail
             written += into.write(chunk)
             if written > MOST_BYTES:
-                raise BadStatement("the file is too large")
+                raise BadStatement(_("the file is too large"))
     except (BadSeal, zlib.error) as error:
-        raise BadStatement("the file does not unpack") from error
+        raise BadStatement(_("the file does not unpack")) from error
     if not inflater.eof or inflater.unused_data:
-        raise BadStatement("the file does not end where it must")
+        raise BadStatement(_("the file does not end where it must"))
 
 
 def has_book(file: BinaryIO, *, mer_id: str, day: date) -> bool:
@@ -62,7 +66,7 @@ def has_book(file: BinaryIO, *, mer_id: str, day: date) -> bool:
         with ZipFile(file) as archive:
             return any(found == day for _, found in _find_books(archive, mer_id))
     except (BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise BadStatement(f"not a readable ZIP: {error}") from error
+        raise _unreadable(error) from error
 
 
 def read_lines(file: BinaryIO, *, mer_id: str) -> Iterator[StatementLine]:
@@ -74,15 +78,19 @@ def read_lines(file: BinaryIO, *, mer_id: str) -> Iterator[StatementLine]:
     except BadStatement:
         raise
     except (BadZipFile, zlib.error, ValueError, OSError, EOFError, RuntimeError) as error:
-        raise BadStatement(f"not a readable ZIP: {error}") from error
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: Exception) -> BadStatement:
+    return BadStatement(say(_("not a readable ZIP: %(why)s"), why=error))
 
 
 def _list_whole_books(archive: ZipFile, mer_id: str) -> list[tuple[str, date]]:
     if archive.testzip() is not None:
-        raise BadStatement("the ZIP is damaged")
+        raise BadStatement(_("the ZIP is damaged"))
     books = _find_books(archive, mer_id)
     if not books:
-        raise BadStatement("the ZIP holds no trades of this merchant")
+        raise BadStatement(_("the ZIP holds no trades of this merchant"))
     return books
 
 
@@ -108,9 +116,9 @@ class _Line:
     def __init__(self, raw: bytes, number: int, day: date, mer_id: str) -> None:
         self._raw, self._number, self._day = raw.rstrip(b"\r\n"), number, day
         if len(self._raw) < SHORTEST_LINE or not raw.endswith(b"\n"):
-            raise self._bad("length")
+            raise self._bad(_("length"))
         if any(self._raw[start - 1 : start] != b" " for start in STARTS[1:]):
-            raise self._bad("columns")
+            raise self._bad(_("columns"))
         if self._text(28) != mer_id:
             raise self._bad("merId")
 
@@ -137,7 +145,7 @@ class _Line:
         try:
             return self._raw[start : start + WIDTHS[field - 1]].decode("gbk").strip()
         except UnicodeDecodeError as error:
-            raise self._bad(f"field {field}") from error
+            raise self._bad(say(_("field %(number)d"), number=field)) from error
 
     def _word(self, field: int, name: str) -> str:
         text = self._text(field)
@@ -167,8 +175,8 @@ class _Line:
         except ValueError as error:
             raise self._bad("traceTime") from error
 
-    def _bad(self, what: str) -> BadStatement:
-        return BadStatement(f"line {self._number}: {what}")
+    def _bad(self, what: Words) -> BadStatement:
+        return BadStatement.in_line(self._number, what)
 
 
 def place_in_year(text: str, *, latest: datetime) -> datetime:

@@ -19,6 +19,10 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
+from django.utils.translation import gettext_lazy as _
+
+from shop.sentences import Words, say
+
 from .base import BadStatement, LineKind, StatementLine
 from .fields import BadField, is_word, read_word
 
@@ -76,7 +80,7 @@ def read_bill(file: BinaryIO, *, mchid: str) -> Iterator[StatementLine]:
         row = _Row(place, _read_cells(place, text, names))
         totals.add(row)
         yield row.read(mchid)
-    raise BadStatement("the totals are missing: the bill is cut short")
+    raise BadStatement(_("the totals are missing: the bill is cut short"))
 
 
 def _check_totals(totals: _Totals, names: list[str], lines: Iterator[tuple[int, str]]) -> None:
@@ -89,7 +93,7 @@ def _check_totals(totals: _Totals, names: list[str], lines: Iterator[tuple[int, 
             raise row.bad(name)
     for place, text in lines:
         if text:
-            raise BadStatement(f"line {place}: there is more after the totals")
+            raise BadStatement.in_line(place, _("there is more after the totals"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +158,7 @@ class _Row:
             raise self.bad(AT) from error
 
     def bad(self, name: str) -> BadStatement:
-        return BadStatement(f"line {self.place}: {name}")
+        return BadStatement.in_line(self.place, name)
 
 
 @dataclass(slots=True)
@@ -176,14 +180,14 @@ def _read_names(line: tuple[int, str], needed: set[str]) -> list[str]:
     names = text.split(",")
     missing = sorted(needed - set(names))
     if missing or len(set(names)) != len(names):
-        raise BadStatement(f"line {place}: {missing[0] if missing else 'a column stands twice'}")
+        raise BadStatement.in_line(place, missing[0] if missing else _("a column stands twice"))
     return names
 
 
 def _read_cells(place: int, text: str, names: list[str]) -> dict[str, str]:
     cells = text[1:].split(",`")
     if not text.startswith("`") or len(cells) < len(names):
-        raise BadStatement(f"line {place}: {len(cells)} values in place of {len(names)}")
+        raise BadStatement.in_line(place, _other_length(cells, names))
     if len(cells) > len(names):
         cells = _without_surplus(place, cells, names)
     return dict(zip(names, cells, strict=True))
@@ -192,11 +196,15 @@ def _read_cells(place: int, text: str, names: list[str]) -> dict[str, str]:
 def _without_surplus(place: int, cells: list[str], names: list[str]) -> list[str]:
     """The free texts hold what parts values: count from both ends, and let those two be what is left in between."""
     if GOODS not in names:
-        raise BadStatement(f"line {place}: {len(cells)} values in place of {len(names)}")
+        raise BadStatement.in_line(place, _other_length(cells, names))
     start = names.index(GOODS)
     after = len(names) - names.index(ATTACHED) - 1
     free = ",`".join(cells[start : len(cells) - after])
     return [*cells[:start], free, "", *cells[len(cells) - after :]]
+
+
+def _other_length(cells: list[str], names: list[str]) -> Words:
+    return say(_("%(count)d values in place of %(wanted)d"), count=len(cells), wanted=len(names))
 
 
 def _read_lines(file: BinaryIO) -> Iterator[tuple[int, str]]:
@@ -205,13 +213,13 @@ def _read_lines(file: BinaryIO) -> Iterator[tuple[int, str]]:
         while raw := plain.readline(MAX_LINE + 1):
             place += 1
             if len(raw) > MAX_LINE:
-                raise BadStatement(f"line {place}: too long")
+                raise BadStatement.in_line(place, _("too long"))
             text = raw.decode("utf-8").rstrip("\r\n")
             yield place, text.removeprefix("\ufeff") if place == 1 else text
     except UnicodeDecodeError as error:
-        raise BadStatement(f"line {place}: not UTF-8") from error
+        raise BadStatement.in_line(place, _("not UTF-8")) from error
     except DAMAGED as error:
-        raise BadStatement(f"line {place + 1}: the packed file is damaged") from error
+        raise BadStatement.in_line(place + 1, _("the packed file is damaged")) from error
 
 
 def _unpacked(file: BinaryIO) -> io.BufferedIOBase:

@@ -24,6 +24,7 @@ from shop.clock import read_now
 
 # Signatures are good for some minutes; a clock that is off by more than this is on its way there.
 MOST_SKEW_S = 30
+MOST_LINK_DAYS = 3650
 # Names that only a network of one's own knows.
 PRIVATE_ENDINGS = (
     ".localhost",
@@ -107,6 +108,20 @@ def check_mail(app_configs: Any = None, **_: Any) -> list[CheckMessage]:
             "EMAIL_HOST is not set: receipts are written into the data folder and reach nobody.",
             hint="Set EMAIL_HOST and, where needed, EMAIL_PORT, EMAIL_HOST_USER, EMAIL_HOST_PASSWORD, MAIL_FROM.",
             id="payments.W002",
+        )
+    ]
+
+
+@register("links")
+def check_links(app_configs: Any = None, **_: Any) -> list[CheckMessage]:
+    """Shoppers come back to their orders by the link of their mail, but not for ever."""
+    if 1 <= settings.ORDER_LINK_DAYS <= MOST_LINK_DAYS:
+        return []
+    return [
+        Error(
+            f"ORDER_LINK_DAYS is {settings.ORDER_LINK_DAYS}: links to orders would end at once, or never.",
+            hint=f"Set ORDER_LINK_DAYS to a number of days from 1 to {MOST_LINK_DAYS}.",
+            id="payments.E021",
         )
     ]
 

@@ -7,18 +7,19 @@ from collections.abc import Mapping
 from typing import Any
 
 import structlog
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import Permission, User
-from django.db import transaction
 from django.db.models import Model
+from django.utils.translation import gettext_lazy as _
 
 from orders.errors import OrderError, OrderNotFound
 from payments.deeds import cases, money, orders, refunds, settlements
+from payments.deeds.base import MAX_REASON
 from payments.deeds.base import Deed as Deed
 from payments.deeds.base import DeedRefused as DeedRefused
 from payments.deeds.base import NotPermitted as NotPermitted
 from payments.deeds.base import order_of as order_of
 from payments.deeds.base import subject_of as subject_of
+from payments.deeds.records import record_action
 from payments.errors import (
     OrderIsPaid,
     OverRefund,
@@ -27,8 +28,9 @@ from payments.errors import (
     PaymentNotFound,
     RefundNotFound,
 )
-from payments.models import StaffAction
+from shop import sentences
 from shop.idempotency import InProgress, KeyMismatch
+from shop.sentences import Words, in_english
 
 DEEDS: tuple[Deed, ...] = (
     *orders.DEEDS,
@@ -37,19 +39,20 @@ DEEDS: tuple[Deed, ...] = (
     *refunds.DEEDS,
     *cases.DEEDS,
 )
-MAX_RESULT = 300
 
 log = structlog.get_logger("nodrop.deeds")
 
 # Where an error names a row only, or says less than a person needs.
-WORDS: dict[type[Exception], str] = {
-    OrderNotFound: "This order is not there any more.",
-    PaymentNotFound: "This payment is not there any more.",
-    RefundNotFound: "This refund is not there any more.",
-    OrderIsPaid: "The order is paid: refund it instead of cancelling it.",
-    PaymentConfirming: "The channel gave no answer that can be believed, or money of a wrong amount waits for a person:"
-    " nothing was ended. Try again in a moment.",
-    InProgress: "Somebody presses the same button at this moment. Look at what became of it.",
+WORDS: dict[type[Exception], Words] = {
+    OrderNotFound: _("This order is not there any more."),
+    PaymentNotFound: _("This payment is not there any more."),
+    RefundNotFound: _("This refund is not there any more."),
+    OrderIsPaid: _("The order is paid: refund it instead of cancelling it."),
+    PaymentConfirming: _(
+        "The channel gave no answer that can be believed, or money of a wrong amount waits for a person:"
+        " nothing was ended. Try again in a moment."
+    ),
+    InProgress: _("Somebody presses the same button at this moment. Look at what became of it."),
 }
 EXPECTED = (DeedRefused, PaymentError, OrderError, InProgress, KeyMismatch, ValueError)
 
@@ -84,25 +87,31 @@ def carry_out(deed: Deed, row: Any, *, user: User, reason: str, data: Mapping[st
             raise
         raise DeedRefused(words) from error
     except Exception as error:  # the history keeps it, and the caller gets it
-        words = f"It broke off ({type(error).__name__}): see what has become of it."
-        write_down(deed, row, user, reason, words, is_done=False)
+        write_down(deed, row, user, reason, say_broken(error), is_done=False)
         raise
     write_down(deed, row, user, reason, result, is_done=True)
     return result
 
 
 def say(error: Exception) -> str:
-    """What went wrong, for the person who wanted it."""
+    """What went wrong, for the person who wanted it: a lazy sentence."""
     if isinstance(error, OverRefund) and not error.left_minor:
-        return "Nothing is left of it that could be given back."
-    return WORDS.get(type(error), str(error))
+        return sentences.say(_("Nothing is left of it that could be given back."))
+    return sentences.say(WORDS.get(type(error), "%(error)s"), error=error)
+
+
+def say_broken(error: Exception) -> str:
+    """That nobody knows how far it came."""
+    words = _("It broke off (%(error)s): see what has become of it.")
+    return sentences.say(words, error=type(error).__name__)
 
 
 def say_missing(deed: Deed) -> str:
     """Which permission somebody lacks, in the words of the permission itself."""
-    app, _, codename = deed.permission.partition(".")
+    app, codename = deed.permission.split(".")
     named = Permission.objects.filter(content_type__app_label=app, codename=codename).first()
-    return f"You may not do this: it needs the permission “{named.name if named else deed.permission}”."
+    needed = _("You may not do this: it needs the permission “%(permission)s”.")
+    return sentences.say(needed, permission=_(named.name if named else deed.permission))
 
 
 def _check(deed: Deed, row: Any, user: User, reason: str) -> None:
@@ -111,32 +120,36 @@ def _check(deed: Deed, row: Any, user: User, reason: str) -> None:
     if hindrance := deed.hinders(row):
         raise DeedRefused(hindrance)
     if deed.max_reason and not (1 <= len(reason.strip()) <= deed.max_reason and reason.strip().isprintable()):
-        raise DeedRefused(f"Say why, in 1 to {deed.max_reason} printable characters.")
+        raise DeedRefused(
+            sentences.say(_("Say why, in 1 to %(most)d printable characters."), most=deed.max_reason)
+        )
     if not deed.is_for(user, row):
         raise DeedRefused(
-            "Only who asked for it can take it back."
+            sentences.say(_("Only who asked for it can take it back."))
             if deed.own
-            else "Nobody approves what they asked for themselves: somebody else has to look at it."
+            else sentences.say(
+                _("Nobody approves what they asked for themselves: somebody else has to look at it.")
+            )
         )
 
 
-@transaction.atomic
 def write_down(deed: Deed, row: Model, user: User, reason: str, result: str, *, is_done: bool) -> None:
-    """Say in the history of staff, and in the admin's own log, what came of it: both or neither."""
+    """Say in both books of what staff do, in English, what came of it."""
     row.refresh_from_db()  # a message may have found its order by now
-    order = order_of(row)
-    action = StaffAction.objects.create(
+    order, subject = order_of(row), subject_of(row)
+    reason, result = _printable(reason)[:MAX_REASON], in_english(result)
+    record_action(
+        user,
+        deed.name,
+        row,
+        subject=subject,
+        result=result,
+        reason=reason,
         order_number=order.number if order else "",
-        action=deed.name,
-        subject=subject_of(row),
-        actor=user.get_username(),
-        reason=_printable(reason)[: StaffAction._meta.get_field("reason").max_length],
         is_done=is_done,
-        result=result[:MAX_RESULT],
+        told=f"{in_english(deed.title)}: {reason or '·'} → {'' if is_done else 'refused: '}{result}",
     )
-    told = f"{deed.title}: {action.reason or '·'} → {'' if is_done else 'refused: '}{result}"
-    LogEntry.objects.log_actions(user.pk, [row], CHANGE, told, single_object=True)
-    log.info("deed", deed=deed.name, subject=action.subject, by=action.actor, done=is_done)
+    log.info("deed", deed=deed.name, subject=subject, by=user.get_username(), done=is_done)
 
 
 def _printable(text: str) -> str:

@@ -6,17 +6,22 @@ Nothing here decides about money: a deed asks for what it needs, calls one flow,
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db.models import Model
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from orders.models import Order
+from payments.channels.registry import title_of
 from payments.models import Callback, Case, Payment, Proposal, Receipt, Refund
-from shop.money import from_decimal_string, places_of, symbol_of, to_decimal_string
+from shop.money import SYMBOLS, from_decimal_string, places_of, symbol_of, to_decimal_string
+from shop.sentences import Words
 
+REASON = gettext_lazy("Reason")
 MAX_REASON = 300
 # What the channel is told, and some show to the shopper.
 MAX_REFUND_REASON = 80
@@ -26,7 +31,7 @@ Fields = dict[str, forms.Field]
 
 
 class DeedRefused(Exception):
-    """It was not done, and nothing is half done. The message is for the person who wanted it."""
+    """It was not done, and nothing is half done. The message is for the person who wanted it, in their language."""
 
 
 class NotPermitted(DeedRefused):
@@ -37,9 +42,14 @@ def no_fields(_row: Any) -> Fields:
     return {}
 
 
+def channel(name: str) -> str:
+    """What people call the channel, as a fact of a sentence."""
+    return cast("str", gettext_lazy(title_of(name)))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Deed:
-    """One line of the table.
+    """One line of the table. What is kept is a lazy sentence: read in the person's language, and kept in English.
 
     `hinders`: why the row is not in the state for it now; empty: it is offered. `foretells`: what will happen to the money,
     as sentences. `run` gets the row, the person, the reason and what `fields` asked for, and returns what came of it;
@@ -47,14 +57,14 @@ class Deed:
     """
 
     name: str
-    title: str
+    title: Words
     permission: str
     model: type[Model]
     hinders: Callable[[Any], str]
     foretells: Callable[[Any], list[str]]
     run: Callable[[Any, User, str, Mapping[str, Any]], str]
     fields: Callable[[Any], Fields] = no_fields
-    reason_label: str = "Reason"
+    reason_label: Words = REASON
     max_reason: int = MAX_REASON  # 0: none is asked for
     own: bool | None = None
     # Its hinders ask the database: a page of many rows leaves it to the row's own page.
@@ -110,18 +120,24 @@ class AmountField(forms.CharField):
         places = places_of(currency)
         self.example = to_decimal_string(1234 * 10**places // 100, currency)
         self.pattern = re.compile(r"[0-9]{1,10}" + (rf"(\.[0-9]{{1,{places}}})?" if places else ""))
-        options.setdefault("label", f"Amount, {currency}")
+        options.setdefault("label", _("Amount, %(currency)s") % {"currency": currency})
         widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off", "class": "amount"})
         super().__init__(max_length=20, widget=widget, **options)
 
     def clean(self, value: Any) -> int | None:
         """Minor units, None for nothing where nothing is needed. Raises ValidationError."""
-        text = super().clean(value).removeprefix(symbol_of(self.currency))
+        text = (
+            super()
+            .clean(value)
+            .removeprefix(symbol_of(self.currency))
+            .removeprefix(SYMBOLS.get(self.currency, ""))
+        )
         if not text and not self.required:
             return None
         if not self.pattern.fullmatch(text):
-            raise ValidationError(f"Write the amount in {self.currency} like {self.example}.")
+            example = {"currency": self.currency, "example": self.example}
+            raise ValidationError(_("Write the amount in %(currency)s like %(example)s.") % example)
         amount = from_decimal_string(text, self.currency)
         if not 1 <= amount <= MAX_MINOR:
-            raise ValidationError("The amount must be more than nothing.")
+            raise ValidationError(_("The amount must be more than nothing."))
         return amount

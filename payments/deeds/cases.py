@@ -6,20 +6,25 @@ from typing import Any
 from django import forms
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from payments.callbacks import replay_callback
 from payments.cases import DECIDE, HELD_OPEN, assign_case, resolve_case, take_case
 from payments.deeds.base import Deed, Fields
 from payments.models import Callback, Case
+from shop.sentences import say
 
 
 def _hinders_deciding(case: Case) -> str:
-    return f"This case is closed: {case.resolution}" if case.resolved_at else ""
+    return (
+        say(_("This case is closed: %(resolution)s"), resolution=case.resolution) if case.resolved_at else ""
+    )
 
 
 def _hinders_taking(case: Case) -> str:
     if case.owner and not case.resolved_at:
-        return f"{case.owner.get_username()} looks after this case."
+        return say(_("%(name)s looks after this case."), name=case.owner.get_username())
     return _hinders_deciding(case)
 
 
@@ -30,35 +35,35 @@ def _hinders_resolving(case: Case) -> str:
 def what_holds(case: Case) -> str:
     """What has to be done about it, while money hangs on it; empty when a person may answer it by a word."""
     is_undecided, instead = HELD_OPEN.get(Case.Kind(case.kind), (None, ""))
-    return instead if is_undecided and not case.resolved_at and is_undecided(case) else ""
+    return say(instead) if is_undecided and not case.resolved_at and is_undecided(case) else ""
 
 
 def _foretell_taking(case: Case) -> list[str]:
-    return ["No money moves. You look after this case from now on, and everybody sees that."]
+    return [gettext("No money moves. You look after this case from now on, and everybody sees that.")]
 
 
 def _foretell_assigning(case: Case) -> list[str]:
-    return ["No money moves. Your colleague looks after this case from now on."]
+    return [gettext("No money moves. Your colleague looks after this case from now on.")]
 
 
 def _foretell_resolving(case: Case) -> list[str]:
-    return ["No money moves by this. The case is closed as answered, with your words on it."]
+    return [gettext("No money moves by this. The case is closed as answered, with your words on it.")]
 
 
 def _take(case: Case, user: User, reason: str, data: Mapping[str, Any]) -> str:
     take_case(case.pk, actor=user)
-    return f"{case} is yours."
+    return say(_("%(case)s is yours."), case=case)
 
 
 def _assign(case: Case, user: User, reason: str, data: Mapping[str, Any]) -> str:
     owner = data["owner"]
     assign_case(case.pk, actor=user, owner=owner)
-    return f"{owner.get_username()} looks after {case}."
+    return say(_("%(name)s looks after %(case)s."), name=owner.get_username(), case=case)
 
 
 def _resolve(case: Case, user: User, reason: str, data: Mapping[str, Any]) -> str:
     resolve_case(case.pk, actor=user, resolution=reason)
-    return f"{case} is resolved."
+    return say(_("%(case)s is resolved."), case=case)
 
 
 def list_deciders() -> QuerySet[User]:
@@ -69,27 +74,29 @@ def list_deciders() -> QuerySet[User]:
 
 
 def _assign_fields(case: Case) -> Fields:
-    return {"owner": forms.ModelChoiceField(list_deciders(), label="Who looks after it")}
+    return {"owner": forms.ModelChoiceField(list_deciders(), label=_("Who looks after it"))}
 
 
 def _foretell_replay(kept: Callback) -> list[str]:
-    told = f"{kept.channel} said so on {kept.received_at:%Y-%m-%d %H:%M}"
+    said = {"channel": kept.channel, "when": f"{kept.received_at:%Y-%m-%d %H:%M}"}
     return [
-        f"This message is taken once more, as {told}.",
-        "Money that it reports and that is settled already is not settled again; what is not, is settled now.",
+        gettext("This message is taken once more, as %(channel)s said so on %(when)s.") % said,
+        gettext(
+            "Money that it reports and that is settled already is not settled again; what is not, is settled now."
+        ),
     ]
 
 
 def _replay(kept: Callback, user: User, reason: str, data: Mapping[str, Any]) -> str:
     if replay_callback(kept.pk):
-        return "The message is taken: what it says is settled."
-    return "The message still names nothing of ours."
+        return say(_("The message is taken: what it says is settled."))
+    return say(_("The message still names nothing of ours."))
 
 
 DEEDS = (
     Deed(
         name="take_case",
-        title="Take",
+        title=_("Take"),
         permission=DECIDE,
         model=Case,
         hinders=_hinders_taking,
@@ -99,7 +106,7 @@ DEEDS = (
     ),
     Deed(
         name="assign_case",
-        title="Assign",
+        title=_("Assign"),
         permission=DECIDE,
         model=Case,
         hinders=_hinders_deciding,
@@ -109,18 +116,18 @@ DEEDS = (
     ),
     Deed(
         name="resolve_case",
-        title="Resolve",
+        title=_("Resolve"),
         permission=DECIDE,
         model=Case,
         hinders=_hinders_resolving,
         foretells=_foretell_resolving,
         run=_resolve,
-        reason_label="How it was resolved",
+        reason_label=_("How it was resolved"),
         asks=True,
     ),
     Deed(
         name="replay_callback",
-        title="Take this message again",
+        title=_("Take this message again"),
         permission="payments.replay_callback",
         model=Callback,
         hinders=lambda kept: "",

@@ -6,10 +6,12 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from payments.channels.base import Outcome
-from payments.channels.registry import can_refund, class_of, title_of
-from payments.deeds.base import MAX_REFUND_REASON, AmountField, Deed, DeedRefused, Fields
+from payments.channels.registry import can_refund, class_of
+from payments.deeds.base import MAX_REFUND_REASON, AmountField, Deed, DeedRefused, Fields, channel
 from payments.ending import close_by_person
 from payments.models import Payment, Receipt, Refund
 from payments.moves import paying_of
@@ -18,15 +20,16 @@ from payments.refunding import ask_payback, ask_refund
 from payments.statuses import RESERVING, PaymentStatus, RefundStatus
 from shop.idempotency import Key
 from shop.money import for_people
+from shop.sentences import lower, money, say
 
 CLOSED_AS = {
-    Outcome.CLOSED: "The channel takes no money for it any more.",
-    Outcome.SUCCEEDED: "The channel says that it is paid: the money is settled.",
-    Outcome.NOT_FOUND: "The channel does not know it, so there is nothing to close.",
-    Outcome.OPEN: "The channel does not close it: it can still be paid, and stays watched.",
-    Outcome.APPROVED: "The shopper has agreed to pay: the money is being taken.",
-    Outcome.REFUSED: "The channel has refused it: nothing is paid.",
-    Outcome.UNKNOWN: "The channel gave no answer that can be believed: it is asked again soon.",
+    Outcome.CLOSED: _("The channel takes no money for it any more."),
+    Outcome.SUCCEEDED: _("The channel says that it is paid: the money is settled."),
+    Outcome.NOT_FOUND: _("The channel does not know it, so there is nothing to close."),
+    Outcome.OPEN: _("The channel does not close it: it can still be paid, and stays watched."),
+    Outcome.APPROVED: _("The shopper has agreed to pay: the money is being taken."),
+    Outcome.REFUSED: _("The channel has refused it: nothing is paid."),
+    Outcome.UNKNOWN: _("The channel gave no answer that can be believed: it is asked again soon."),
 }
 
 
@@ -34,34 +37,38 @@ CLOSED_AS = {
 
 
 def _hinders_asking(payment: Payment) -> str:
-    return "It is paid: the channel has nothing to add." if payment.status == PaymentStatus.PAID else ""
+    is_paid = payment.status == PaymentStatus.PAID
+    return say(_("It is paid: the channel has nothing to add.")) if is_paid else ""
 
 
 def _foretell_asking(payment: Payment) -> list[str]:
     return [
-        f"{title_of(payment.channel)} is asked now what has become of {payment.amount_text}.",
-        "If it is paid, it is settled at once; else nothing changes.",
+        gettext("%(channel)s is asked now what has become of %(amount)s.") % _facts(payment),
+        gettext("If it is paid, it is settled at once; else nothing changes."),
     ]
 
 
 def _ask(payment: Payment, user: User, reason: str, data: Mapping[str, Any]) -> str:
     settled = query_by_person(payment.number)
     status = Payment.objects.values_list("status", flat=True).get(pk=payment.pk)
-    return f"{title_of(payment.channel)} was asked: the payment is {status} ({settled})."
+    asked = _("%(channel)s was asked: the payment is %(status)s (%(settled)s).")
+    return say(asked, channel=channel(payment.channel), status=status, settled=settled)
 
 
 def _hinders_closing(payment: Payment) -> str:
     if payment.status != PaymentStatus.PAYING:
-        return f"It is {payment.get_status_display().lower()}: only a payment that is open can be closed."
+        status = lower(PaymentStatus(payment.status).label)
+        return say(_("It is %(status)s: only a payment that is open can be closed."), status=status)
     if not class_of(payment.channel).can_close:
-        return f"{title_of(payment.channel)} closes nothing before its time."
+        return say(_("%(channel)s closes nothing before its time."), channel=channel(payment.channel))
     return ""
 
 
 def _foretell_closing(payment: Payment) -> list[str]:
     return [
-        f"{title_of(payment.channel)} is told to take no money for this payment of {payment.amount_text} any more.",
-        (
+        gettext("%(channel)s is told to take no money for this payment of %(amount)s any more.")
+        % _facts(payment),
+        gettext(
             "If the shopper has paid in the meantime, the money is settled instead. The order stays as it is,"
             " and can be paid in another way."
         ),
@@ -69,7 +76,11 @@ def _foretell_closing(payment: Payment) -> list[str]:
 
 
 def _close(payment: Payment, user: User, reason: str, data: Mapping[str, Any]) -> str:
-    return CLOSED_AS[close_by_person(payment.number, actor=user.get_username())]
+    return say(CLOSED_AS[close_by_person(payment.number, actor=user.get_username())])
+
+
+def _facts(payment: Payment) -> dict[str, str]:
+    return {"channel": channel(payment.channel), "amount": payment.amount_text}
 
 
 # ---- giving money back -------------------------------------------------------------------------------------------
@@ -91,15 +102,16 @@ def _left(receipt: Receipt) -> int:
 def _hinders_refund(row: Payment | Receipt) -> str:
     receipt = _receipt_of(row)
     if receipt is None:
-        return "Nothing was paid under this number, so there is nothing to refund."
+        return say(_("Nothing was paid under this number, so there is nothing to refund."))
     if not can_refund(receipt.channel):
-        return f"{title_of(receipt.channel)} cannot give money back: it has to be paid back by hand."
+        by_hand = _("%(channel)s cannot give money back: it has to be paid back by hand.")
+        return say(by_hand, channel=channel(receipt.channel))
     return _hinders_giving(receipt)
 
 
 def _hinders_giving(receipt: Receipt) -> str:
     if not receipt.currency or _left(receipt) <= 0:
-        return "Nothing is left of it: all of it went back, or is on its way."
+        return say(_("Nothing is left of it: all of it went back, or is on its way."))
     return ""
 
 
@@ -107,15 +119,22 @@ def _foretell_refund(row: Payment | Receipt) -> list[str]:
     receipt = _receipt_of(row)
     if receipt is None:
         return []
-    left = for_people(_left(receipt), receipt.currency)
-    limit = for_people(settings.REFUND_APPROVAL_ABOVE, receipt.currency)
+    facts = {
+        "amount": receipt.amount_text,
+        "channel": channel(receipt.channel),
+        "left": for_people(_left(receipt), receipt.currency),
+        "limit": for_people(settings.REFUND_APPROVAL_ABOVE, receipt.currency),
+    }
     return [
-        f"Of {receipt.amount_text} that {title_of(receipt.channel)} took, {left} may still be given back.",
-        (
+        gettext("Of %(amount)s that %(channel)s took, %(left)s may still be given back.") % facts,
+        gettext(
             "The amount is sent back to the shopper through the same channel and cannot be called back."
-            f" Above {limit} it waits until a second person has approved it."
+            " Above %(limit)s it waits until a second person has approved it."
+        )
+        % facts,
+        gettext(
+            "When all of it went back, the order is refunded, and goods that were not shipped go back on the shelf."
         ),
-        "When all of it went back, the order is refunded, and goods that were not shipped go back on the shelf.",
     ]
 
 
@@ -123,11 +142,9 @@ def _refund_fields(row: Payment | Receipt) -> Fields:
     receipt = _receipt_of(row)
     if receipt is None:
         return {}
-    left = _left(receipt)
+    at_most = gettext("At most %(amount)s.") % {"amount": for_people(_left(receipt), receipt.currency)}
     return {
-        "amount": AmountField(
-            currency=receipt.currency, help_text=f"At most {for_people(left, receipt.currency)}."
-        ),
+        "amount": AmountField(currency=receipt.currency, help_text=at_most),
         # What the person saw: of two who press the button for one and the same sight, the second is told.
         "seen": forms.IntegerField(widget=forms.HiddenInput, initial=receipt.refunds.count()),
     }
@@ -139,8 +156,9 @@ def _refund(row: Payment | Receipt, user: User, reason: str, data: Mapping[str, 
         raise DeedRefused(_hinders_refund(row))
     left = _left(receipt)
     if data["amount"] > left:
-        asked, rest = for_people(data["amount"], receipt.currency), for_people(left, receipt.currency)
-        raise DeedRefused(f"{asked} is more than what may still be given back, which is {rest}.")
+        asked, rest = (money(amount, receipt.currency) for amount in (data["amount"], left))
+        too_much = _("%(asked)s is more than what may still be given back, which is %(rest)s.")
+        raise DeedRefused(say(too_much, asked=asked, rest=rest))
     refund = ask_refund(
         row.number if isinstance(row, Payment) else row.channel_number,
         amount=data["amount"],
@@ -149,52 +167,60 @@ def _refund(row: Payment | Receipt, user: User, reason: str, data: Mapping[str, 
         key=Key("deeds:refund", f"{receipt.pk}:{data['seen']}"),
     )
     if refund.is_replay:
-        raise DeedRefused(
-            f"{refund.asked_by} has asked for a refund of {refund.amount_text} since this page was opened:"
-            f" {refund.number}. Look again at what is left."
+        meanwhile = _(
+            "%(name)s has asked for a refund of %(amount)s since this page was opened: %(number)s."
+            " Look again at what is left."
         )
+        raise DeedRefused(say(meanwhile, name=refund.asked_by, **_facts_of(refund)))
     return _say_refund(refund)
+
+
+def _facts_of(refund: Refund) -> dict[str, str]:
+    return {"number": refund.number, "amount": money(refund.amount, refund.receipt.currency)}
 
 
 def _say_refund(refund: Refund) -> str:
     if refund.status == RefundStatus.PENDING_APPROVAL:
-        return f"{refund.amount_text} waits for a second person: refund {refund.number}."
-    return f"{refund.amount_text} is on its way back: refund {refund.number}."
+        return say(_("%(amount)s waits for a second person: refund %(number)s."), **_facts_of(refund))
+    return say(_("%(amount)s is on its way back: refund %(number)s."), **_facts_of(refund))
 
 
 def _hinders_payback(receipt: Receipt) -> str:
     if can_refund(receipt.channel):
-        return f"{title_of(receipt.channel)} gives money back itself: ask for a refund."
+        itself = _("%(channel)s gives money back itself: ask for a refund.")
+        return say(itself, channel=channel(receipt.channel))
     return _hinders_giving(receipt)
 
 
 def _foretell_payback(receipt: Receipt) -> list[str]:
-    left = for_people(_left(receipt), receipt.currency)
+    left = {"left": for_people(_left(receipt), receipt.currency)}
     return [
-        (
-            f"You say that {left} was paid back to the shopper by hand, by a bank transfer for instance."
+        gettext(
+            "You say that %(left)s was paid back to the shopper by hand, by a bank transfer for instance."
             " Nothing is sent from here."
-        ),
-        "A second person has to confirm it; then the money counts as given back.",
+        )
+        % left,
+        gettext("A second person has to confirm it; then the money counts as given back."),
     ]
 
 
 def _payback(receipt: Receipt, user: User, reason: str, data: Mapping[str, Any]) -> str:
     refund = ask_payback(receipt.channel_number, reason=reason, actor=user.get_username())
-    return f"{refund.amount_text} paid back by hand waits for a second person: {refund.number}."
+    waits = _("%(amount)s paid back by hand waits for a second person: %(number)s.")
+    return say(waits, **_facts_of(refund))
 
 
 def _refund_deed(name: str, model: type[Payment] | type[Receipt]) -> Deed:
     return Deed(
         name=name,
-        title="Refund",
+        title=_("Refund"),
         permission="payments.ask_refund",
         model=model,
         hinders=_hinders_refund,
         foretells=_foretell_refund,
         run=_refund,
         fields=_refund_fields,
-        reason_label="Reason (some channels show it to the shopper)",
+        reason_label=_("Reason (some channels show it to the shopper)"),
         max_reason=MAX_REFUND_REASON,
     )
 
@@ -202,7 +228,7 @@ def _refund_deed(name: str, model: type[Payment] | type[Receipt]) -> Deed:
 DEEDS = (
     Deed(
         name="ask_payment",
-        title="Ask the channel now",
+        title=_("Ask the channel now"),
         permission="payments.ask_payment",
         model=Payment,
         hinders=_hinders_asking,
@@ -212,7 +238,7 @@ DEEDS = (
     ),
     Deed(
         name="close_payment",
-        title="Close at the channel",
+        title=_("Close at the channel"),
         permission="payments.close_payment",
         model=Payment,
         hinders=_hinders_closing,
@@ -223,7 +249,7 @@ DEEDS = (
     _refund_deed("refund_receipt", Receipt),
     Deed(
         name="payback_receipt",
-        title="Paid back by hand",
+        title=_("Paid back by hand"),
         permission="payments.ask_refund",
         model=Receipt,
         hinders=_hinders_payback,

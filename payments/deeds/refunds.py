@@ -4,61 +4,77 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.contrib.auth.models import User
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
-from payments.channels.registry import title_of
-from payments.deeds.base import Deed
+from payments.deeds.base import Deed, channel
 from payments.models import Refund
 from payments.refunding import approve_refund, reject_refund
 from payments.statuses import ReceiptClass, RefundStatus
+from shop.sentences import lower, money, say
 
 
 def _hinders(refund: Refund) -> str:
     if refund.status == RefundStatus.PENDING_APPROVAL:
         return ""
-    by = f" ({refund.approved_by})" if refund.approved_by else ""
-    return f"It is not waiting for approval any more: {refund.get_status_display().lower()}{by}."
+    status = lower(RefundStatus(refund.status).label)
+    if not refund.approved_by:
+        return say(_("It is not waiting for approval any more: %(status)s."), status=status)
+    decided = _("It is not waiting for approval any more: %(status)s (%(name)s).")
+    return say(decided, status=status, name=refund.approved_by)
+
+
+def _tell_asked(refund: Refund) -> str:
+    if not refund.asked_by:
+        return gettext("The shop asked for it: %(reason)s") % {"reason": refund.reason}
+    return gettext("%(name)s asked for it: %(reason)s") % {"name": refund.asked_by, "reason": refund.reason}
 
 
 def _foretell_approval(refund: Refund) -> list[str]:
-    asked = f"{refund.asked_by or 'The shop'} asked for it: {refund.reason}"
     if refund.kind == Refund.Kind.BY_HAND:
-        return [
-            asked,
-            (
-                f"You confirm that {refund.amount_text} was paid back by hand. Nothing is sent from here;"
-                " the money counts as given back from now on."
-            ),
-        ]
-    return [
-        asked,
-        (
-            f"{refund.amount_text} is sent back to the shopper through {title_of(refund.channel)}"
-            " and cannot be called back."
-        ),
-    ]
+        foretold = gettext(
+            "You confirm that %(amount)s was paid back by hand. Nothing is sent from here;"
+            " the money counts as given back from now on."
+        )
+    else:
+        foretold = gettext(
+            "%(amount)s is sent back to the shopper through %(channel)s and cannot be called back."
+        )
+    facts = {"amount": refund.amount_text, "channel": channel(refund.channel)}
+    return [_tell_asked(refund), foretold % facts]
 
 
 def _foretell_rejection(refund: Refund) -> list[str]:
-    asked = f"{refund.asked_by or 'The shop'} asked for it: {refund.reason}"
     if refund.receipt.receipt_class in (ReceiptClass.SURPLUS, ReceiptClass.LATE):
-        return [asked, "This money pays nothing here: it goes back to the shopper all the same, by itself."]
-    return [asked, f"{refund.amount_text} stays here and may be asked for again."]
+        foretold = gettext(
+            "This money pays nothing here: it goes back to the shopper all the same, by itself."
+        )
+    else:
+        foretold = gettext("%(amount)s stays here and may be asked for again.") % {
+            "amount": refund.amount_text
+        }
+    return [_tell_asked(refund), foretold]
 
 
 def _approve(refund: Refund, user: User, reason: str, data: Mapping[str, Any]) -> str:
     approved = approve_refund(refund.number, actor=user.get_username())
-    return f"Refund {approved.number} over {refund.amount_text} is {approved.status}."
+    return _say_decided(approved)
 
 
 def _reject(refund: Refund, user: User, reason: str, data: Mapping[str, Any]) -> str:
     rejected = reject_refund(refund.number, actor=user.get_username(), reason=reason)
-    return f"Refund {rejected.number} over {refund.amount_text} is {rejected.status}."
+    return _say_decided(rejected)
+
+
+def _say_decided(refund: Refund) -> str:
+    facts = {"number": refund.number, "amount": money(refund.amount, refund.receipt.currency)}
+    return say(_("Refund %(number)s over %(amount)s is %(status)s."), status=refund.status, **facts)
 
 
 DEEDS = (
     Deed(
         name="approve_refund",
-        title="Approve",
+        title=_("Approve"),
         permission="payments.approve_refund",
         model=Refund,
         hinders=_hinders,
@@ -68,7 +84,7 @@ DEEDS = (
     ),
     Deed(
         name="reject_refund",
-        title="Reject",
+        title=_("Reject"),
         permission="payments.approve_refund",
         model=Refund,
         hinders=_hinders,

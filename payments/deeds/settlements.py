@@ -6,21 +6,24 @@ from typing import Any
 
 from django import forms
 from django.contrib.auth.models import User
+from django.utils.functional import lazy
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from payments.channels.base import LineKind, Outcome, PaymentReport, report_from_json
-from payments.channels.registry import title_of
-from payments.deeds.base import AmountField, Deed, DeedRefused, Fields
+from payments.deeds.base import AmountField, Deed, DeedRefused, Fields, channel
 from payments.evidence import approve_proposal, propose_settlement, reject_proposal
 from payments.models import Callback, Difference, Entry, Payment, Proposal, Statement
 from payments.statuses import PaymentStatus
 from shop.money import for_people
+from shop.sentences import Words, lower, money, say
 
 # What somebody's word has to name.
-NEEDED = {
-    "said_by": "who says it",
-    "channel_number": "the channel's number",
-    "amount": "the amount",
-    "paid_at": "when it was paid",
+NEEDED: dict[str, Words] = {
+    "said_by": _("who says it"),
+    "channel_number": _("the channel's number"),
+    "amount": _("the amount"),
+    "paid_at": _("when it was paid"),
 }
 # Books and messages may name what was paid on the last day some days later.
 BOOKS_WITHIN = timedelta(days=3)
@@ -58,69 +61,93 @@ def find_messages(payment: Payment) -> list[tuple[Callback, PaymentReport]]:
 
 def _hinders_proposal(payment: Payment) -> str:
     if payment.status == PaymentStatus.PAID:
-        return "It is paid already."
+        return say(_("It is paid already."))
     # `all`: a page of many payments has them prefetched.
     waiting = next((each for each in payment.proposals.all() if each.status == Proposal.Status.WAITING), None)
     if waiting is not None:
-        return f"{waiting.asked_by} has proposed it already: {waiting.number} waits for a second person."
+        proposed = _("%(name)s has proposed it already: %(number)s waits for a second person.")
+        return say(proposed, name=waiting.asked_by, number=waiting.number)
     return ""
 
 
 def _foretell_proposal(payment: Payment) -> list[str]:
     return [
-        "Ask the channel first: what it says itself needs no second person.",
-        (
-            f"Nothing is settled yet: you propose that {title_of(payment.channel)} has taken {payment.amount_text} for this"
+        gettext("Ask the channel first: what it says itself needs no second person."),
+        gettext(
+            "Nothing is settled yet: you propose that %(channel)s has taken %(amount)s for this"
             " payment, and by what that is known. A second person has to agree."
-        ),
+        )
+        % {"channel": channel(payment.channel), "amount": payment.amount_text},
     ]
 
 
 def _proposal_fields(payment: Payment) -> Fields:
     choices = [(f"entry:{entry.pk}", _say_entry(entry)) for entry in find_entries(payment)]
     choices += [(f"callback:{kept.pk}", _say_message(kept, said)) for kept, said in find_messages(payment)]
-    choices.append((str(Proposal.Evidence.WORD), f"{Proposal.Evidence.WORD.label}: fill in what follows"))
-    only = "Only for somebody's word."
+    choices.append((str(Proposal.Evidence.WORD), gettext("What somebody says: fill in what follows")))
+    only = gettext("Only for somebody's word.")
     return {
         "evidence": forms.ChoiceField(choices=choices, widget=forms.RadioSelect, initial=choices[0][0]),
-        "said_by": forms.CharField(required=False, max_length=100, label="Who says it", help_text=only),
+        "said_by": forms.CharField(
+            required=False, max_length=100, label=gettext("Who says it"), help_text=only
+        ),
         "channel_number": forms.CharField(
-            required=False, max_length=64, label="The channel's number of the trade", help_text=only
+            required=False, max_length=64, label=gettext("The channel's number of the trade"), help_text=only
         ),
         "amount": AmountField(currency=payment.currency, required=False, help_text=only),
         "paid_at": forms.DateTimeField(
             required=False,
-            label="Paid at",
-            help_text=f"{only} Like 2026-03-01 14:30, in the shop's time.",
+            label=gettext("Paid at"),
+            help_text=gettext("Only for somebody's word. Like 2026-03-01 14:30, in the shop's time."),
         ),
     }
 
 
 def _say_entry(entry: Entry) -> str:
-    amount = for_people(entry.amount, entry.currency)
-    return f"Line {entry.place} of the statement of {entry.statement.day}: {entry.channel_number}, {amount}"
+    return gettext("Line %(place)d of the statement of %(day)s: %(number)s, %(amount)s") % {
+        "place": entry.place,
+        "day": entry.statement.day,
+        "number": entry.channel_number,
+        "amount": for_people(entry.amount, entry.currency),
+    }
 
 
 def _say_message(kept: Callback, said: PaymentReport) -> str:
-    amount = for_people(said.amount_minor or 0, said.currency or "CNY")
-    return f"Message {kept.kind} of {kept.received_at:%Y-%m-%d %H:%M}: {said.channel_number}, {amount}"
+    return gettext("Message %(kind)s of %(when)s: %(number)s, %(amount)s") % {
+        "kind": kept.kind,
+        "when": f"{kept.received_at:%Y-%m-%d %H:%M}",
+        "number": said.channel_number,
+        "amount": for_people(said.amount_minor or 0, said.currency or "CNY"),
+    }
 
 
 def _propose(payment: Payment, user: User, reason: str, data: Mapping[str, Any]) -> str:
     proposal = propose_settlement(
         payment.number, **_facts(payment, data), reason=reason, actor=user.get_username()
     )
-    return f"{proposal.number} waits for a second person: {proposal.amount_text} for {payment.number}."
+    return say(_("%(number)s waits for a second person: %(amount)s for %(payment)s."), **_name(proposal))
+
+
+def _name(proposal: Proposal) -> dict[str, str]:
+    return {
+        "number": proposal.number,
+        "amount": money(proposal.amount, proposal.currency),
+        "payment": proposal.payment.number,
+    }
+
+
+_list_lazily = lazy(lambda words: str(_(", ")).join(map(str, words)), str)
 
 
 def _facts(payment: Payment, data: Mapping[str, Any]) -> dict[str, Any]:
     """What a line or a message says, its flow reads from there; the word of a person has to name everything."""
-    evidence, _, pk = data["evidence"].partition(":")
+    evidence, _colon, pk = data["evidence"].partition(":")
     facts = {"evidence": evidence, "source": pk, "channel_number": "", "amount": 0, "paid_at": None}
     if evidence == Proposal.Evidence.WORD:
         missing = [words for name, words in NEEDED.items() if not data[name]]
         if missing:
-            raise DeedRefused(f"Somebody's word has to name everything; missing: {', '.join(missing)}.")
+            incomplete = _("Somebody's word has to name everything; missing: %(what)s.")
+            raise DeedRefused(say(incomplete, what=_list_lazily(missing)))
         facts |= {name: data[name] for name in NEEDED if name != "said_by"} | {"source": data["said_by"]}
     return facts | {"currency": payment.currency}
 
@@ -131,16 +158,23 @@ def _facts(payment: Payment, data: Mapping[str, Any]) -> dict[str, Any]:
 def _hinders_decision(proposal: Proposal) -> str:
     if proposal.status == Proposal.Status.WAITING:
         return ""
-    return f"{proposal.decided_by} has decided already: {proposal.get_status_display().lower()}."
+    status = lower(Proposal.Status(proposal.status).label)
+    return say(_("%(name)s has decided already: %(status)s."), name=proposal.decided_by, status=status)
 
 
 def _foretell_approval(proposal: Proposal) -> list[str]:
     return [
-        (
-            f"{proposal.asked_by} holds that {proposal.amount_text} was paid for {proposal.payment.number}"
-            f" ({proposal.channel_number}), by {proposal.get_evidence_display().lower()}: {proposal.reason}"
-        ),
-        (
+        gettext(
+            "%(name)s holds that %(amount)s was paid for %(payment)s (%(trade)s), by %(evidence)s: %(reason)s"
+        )
+        % {
+            **_name(proposal),
+            "name": proposal.asked_by,
+            "trade": proposal.channel_number,
+            "evidence": proposal.get_evidence_display().lower(),
+            "reason": proposal.reason,
+        },
+        gettext(
             "The channel is not asked again: the payment is settled as if it had said so. An open order becomes ready for"
             " shipment; money that the order does not wait for any more goes back to the shopper."
         ),
@@ -148,25 +182,25 @@ def _foretell_approval(proposal: Proposal) -> list[str]:
 
 
 def _foretell_rejection(proposal: Proposal) -> list[str]:
-    return [
-        f"No money moves: {proposal.amount_text} for {proposal.payment.number} is not settled by this proposal."
-    ]
+    stays = gettext("No money moves: %(amount)s for %(payment)s is not settled by this proposal.")
+    return [stays % _name(proposal)]
 
 
 def _approve(proposal: Proposal, user: User, reason: str, data: Mapping[str, Any]) -> str:
     settled = approve_proposal(proposal.number, actor=user.get_username())
-    return f"{proposal.number} is approved: {proposal.amount_text} for {proposal.payment.number} ({settled})."
+    approved = _("%(number)s is approved: %(amount)s for %(payment)s (%(settled)s).")
+    return say(approved, settled=settled, **_name(proposal))
 
 
 def _reject(proposal: Proposal, user: User, reason: str, data: Mapping[str, Any]) -> str:
     reject_proposal(proposal.number, actor=user.get_username(), reason=reason)
-    return f"{proposal.number} is rejected: nothing was settled."
+    return say(_("%(number)s is rejected: nothing was settled."), number=proposal.number)
 
 
 DEEDS = (
     Deed(
         name="propose_settlement",
-        title="Propose to settle by evidence",
+        title=_("Propose to settle by evidence"),
         permission="payments.propose_settlement",
         model=Payment,
         hinders=_hinders_proposal,
@@ -176,7 +210,7 @@ DEEDS = (
     ),
     Deed(
         name="approve_settlement",
-        title="Approve: settle it",
+        title=_("Approve: settle it"),
         permission="payments.approve_settlement",
         model=Proposal,
         hinders=_hinders_decision,
@@ -186,7 +220,7 @@ DEEDS = (
     ),
     Deed(
         name="reject_settlement",
-        title="Reject",
+        title=_("Reject"),
         permission="payments.approve_settlement",
         model=Proposal,
         hinders=_hinders_decision,
@@ -196,7 +230,7 @@ DEEDS = (
     ),
     Deed(
         name="withdraw_settlement",
-        title="Withdraw",
+        title=_("Withdraw"),
         permission="payments.propose_settlement",
         model=Proposal,
         hinders=_hinders_decision,

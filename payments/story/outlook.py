@@ -15,7 +15,7 @@ from orders.moves import EXPIRE_ORDER
 from orders.statuses import PAID, CloseReason, OrderStatus
 from payments.channels.registry import can_refund
 from payments.models import Case, Payment, Proposal, Receipt, Refund
-from payments.moves import CAPTURE_PAYMENT, QUERY_PAYMENT, RECHECK_PAYMENT, SEND_REFUND
+from payments.moves import CAPTURE_PAYMENT, MAIL_RETURNED, QUERY_PAYMENT, RECHECK_PAYMENT, SEND_REFUND
 from payments.showing import Mood
 from payments.statuses import PaymentStatus, ReceiptClass, RefundStatus
 from payments.story.rows import Rows
@@ -29,9 +29,10 @@ from payments.story.words import (
     tell_when,
 )
 from shop.models import Source
+from shop.sentences import together
 
 # Alarms of rooms above or beside this one, by the names under which they are set.
-MAIL_RECEIPT, TAKE_CALLBACK = "mail_receipt", "take_callback"
+MAIL_RECEIPT, MAIL_LINK, TAKE_CALLBACK = "mail_receipt", "mail_link", "take_callback"
 ABOUT_PAYMENT = frozenset({"create", "query", "close", "capture"})
 # What these cases ask is told with the refund or the proposal that waits.
 TOLD_ELSEWHERE = frozenset({Case.Kind.APPROVAL, Case.Kind.PROPOSAL})
@@ -112,7 +113,7 @@ def _why_paid(rows: Rows) -> tuple[Mood, str]:
         facts = {"paid": _tell_paid(rows, other), "fate": _tell_fate(rows, other)}
         why.append(_("It was paid again: %(paid)s; %(fate)s.") % facts)
     is_back = all(_returned(rows, other) >= other.amount for other in others)
-    return Mood.DONE if is_back else Mood.BACK, " ".join(why)
+    return Mood.DONE if is_back else Mood.BACK, str(together(*why))
 
 
 def _why_refunded(rows: Rows) -> tuple[Mood, str]:
@@ -168,20 +169,20 @@ def _why_closed(rows: Rows) -> tuple[Mood, str]:
             if is_expired
             else _("It was cancelled by %(who)s, %(when)s.")
         )
-        return Mood.WAITING, f"{doubt} {tail % closed}"
+        return Mood.WAITING, str(together(doubt, tail % closed))
     if is_expired:
         head = _("Not paid: its time to pay ended and it was closed, %(when)s.") % closed
     else:
         head = _("Not paid: it was cancelled by %(who)s, %(when)s.") % closed
     if not late:
-        return Mood.QUIET, f"{head} {_unheard(rows)}".strip()
+        return Mood.QUIET, str(together(head, _unheard(rows)))
     told = [
         _("Money came afterwards: %(paid)s; %(fate)s.")
         % {"paid": _tell_paid(rows, each), "fate": _tell_fate(rows, each)}
         for each in late
     ]
     is_back = all(_returned(rows, each) >= each.amount for each in late)
-    return Mood.QUIET if is_back else Mood.BACK, " ".join([head, *told])
+    return Mood.QUIET if is_back else Mood.BACK, str(together(head, *told))
 
 
 def _closed_by(rows: Rows) -> str:
@@ -201,7 +202,7 @@ def _unheard(rows: Rows) -> str:
         return _("Nobody had tried to pay.")
     watched = [tell_channel(each.channel) for each in rows.payments if each.is_live]
     if watched:
-        names = ", ".join(dict.fromkeys(watched))
+        names = _(", ").join(dict.fromkeys(watched))
         return _("%(channels)s may still take money for it, and is watched.") % {"channels": names}
     return _("No channel has taken money for it.")
 
@@ -222,10 +223,10 @@ def _tell_doubt(rows: Rows, payment: Payment) -> str:
     silence = _tell_silence(rows, payment)
     if payment.is_live and payment.capture_asked_at is not None:
         why = _("Not known yet: the shopper agreed to pay through %(channel)s and the money is being taken.")
-        return f"{why % facts} {silence}".strip()
+        return str(together(why % facts, silence))
     if silence:
         why = _("Not known: the shopper may have paid through %(channel)s, which does not say.")
-        return f"{why % facts} {silence}"
+        return str(together(why % facts, silence))
     if payment.is_live and payment.is_unsure:
         why = _(
             "Not known: %(channel)s has not said whether the attempt was paid before it was to be closed."
@@ -268,7 +269,7 @@ def _why_open(rows: Rows, live: Payment, facts: dict[str, str]) -> tuple[Mood, s
         return Mood.WAITING, why % facts
     if live.expires_at <= rows.now:
         why = _("Not paid as far as we know: the time to pay is over and %(channel)s is asked once more.")
-        return Mood.WAITING, f"{why % facts} {_tell_last_answer(rows, live)}".strip()
+        return Mood.WAITING, str(together(why % facts, _tell_last_answer(rows, live)))
     why = _("Not paid: %(what)s, since %(when)s.")
     waiting = {
         "what": _("waiting for the boleto to be paid")
@@ -276,7 +277,7 @@ def _why_open(rows: Rows, live: Payment, facts: dict[str, str]) -> tuple[Mood, s
         else _("waiting for the shopper to pay in %(channel)s") % facts,
         "when": tell_when(live.created_at, rows.now),
     }
-    return Mood.WAITING, f"{why % waiting} {_tell_last_answer(rows, live)}".strip()
+    return Mood.WAITING, str(together(why % waiting, _tell_last_answer(rows, live)))
 
 
 def _tell_silence(rows: Rows, payment: Payment) -> str:
@@ -435,3 +436,11 @@ def _next_of_messages(rows: Rows) -> Iterator[str]:
             yield _("A message of %(channel)s could not be settled yet and is taken again %(due)s.") % facts
     if mail_at := rows.due_at(MAIL_RECEIPT, rows.order.number):
         yield _("The receipt is mailed %(due)s.") % {"due": tell_due(mail_at, rows.now)}
+    if link_at := rows.due_at(MAIL_LINK, rows.order.number):
+        yield _("The order's link is mailed %(due)s.") % {"due": tell_due(link_at, rows.now)}
+    for refund in rows.refunds:
+        if told_at := rows.due_at(MAIL_RETURNED, refund.number):
+            yield _("That refund %(number)s is back is mailed %(due)s.") % {
+                "number": refund.number,
+                "due": tell_due(told_at, rows.now),
+            }

@@ -16,7 +16,7 @@ from payments.models import Call, Callback, Case, Difference, Payment, Proposal,
 from payments.showing import Mood
 from payments.statuses import PaymentStatus, ReceiptClass, RefundStatus
 from payments.story.rows import Rows
-from payments.story.words import SILENT, tell_answer, tell_channel, tell_money
+from payments.story.words import SILENT, tell_answer, tell_channel, tell_money, tell_reason
 from shop.models import Event, Source
 
 # Of what happened in one moment the cause is told before its effects.
@@ -44,6 +44,9 @@ EVENTS: dict[tuple[str, str], tuple[Any, Mood]] = {
     ("order", OrderStatus.COMPLETED): (gettext_lazy("Order completed"), Mood.DONE),
     ("order", OrderStatus.CLOSED): (gettext_lazy("Order closed"), Mood.QUIET),
     ("order", OrderStatus.REFUNDED): (gettext_lazy("Order refunded"), Mood.BACK),
+    ("link", "RENEWED"): (gettext_lazy("New link to the order; the old ones stopped working"), Mood.QUIET),
+    ("mail", "LINK"): (gettext_lazy("Link mailed"), Mood.QUIET),
+    ("mail", "RETURNED"): (gettext_lazy("Mailed that the money is back"), Mood.BACK),
     ("payment", PaymentStatus.UNPAID): (gettext_lazy("Attempt begun"), Mood.QUIET),
     ("payment", PaymentStatus.PAYING): (gettext_lazy("Attempt begun"), Mood.WAITING),
     ("payment", PaymentStatus.PAID): (gettext_lazy("Attempt paid"), Mood.DONE),
@@ -135,7 +138,7 @@ def _tell_event(rows: Rows, steps: list[Event]) -> StoryEntry:
         who=_who(event, rows),
         about=event.subject,
         mood=mood,
-        detail=_facts(" → ".join(filter(None, path)), *_note_facts(event, note, rows)),
+        detail=_facts(" → ".join(map(_, filter(None, path))), *_note_facts(event, note, rows)),
     )
 
 
@@ -156,7 +159,7 @@ def _note_facts(event: Event, note: Mapping[str, Any], rows: Rows) -> Iterator[s
     if event.subject_kind == "refund":
         currencies = {refund.number: refund.receipt.currency for refund in rows.refunds}
         yield tell_money(note.get("amount"), currencies.get(event.subject, rows.order.currency))
-        yield str(note.get("reason", ""))
+        yield tell_reason(str(note.get("reason", "")))
     if event.subject_kind == "order" and not event.from_status:
         yield rows.order.amount_text
     if note.get("expired"):
@@ -305,7 +308,7 @@ def _tell_differences(differences: Iterable[Difference]) -> Iterator[StoryEntry]
             at=difference.found_at,
             what=_("Books differ: %(kind)s") % {"kind": difference.get_kind_display()},
             mood=Mood.WRONG if difference.severity == Difference.Severity.MONEY else Mood.WAITING,
-            detail=_facts(*facts, difference.note),
+            detail=_facts(*facts, _(difference.note)),
             **common,
         )
         if difference.ended_at is not None:
@@ -392,7 +395,7 @@ def _tell_proposals(proposals: Iterable[Proposal]) -> Iterator[StoryEntry]:
 
 def _tell_actions(rows: Rows) -> Iterator[StoryEntry]:
     for action in rows.actions:
-        name = capfirst(action.action.replace("_", " "))
+        name = capfirst(_(action.action.replace("_", " ")))
         yield StoryEntry(
             at=action.at,
             kind="staff",

@@ -25,6 +25,11 @@ ANSWERS = {
     "unreachable": gettext_lazy("no connection, nothing was sent"),
     "error": gettext_lazy("our call failed"),
 }
+# Why money that pays nothing goes back: the reason that such a refund carries.
+REASONS = {
+    "paid twice": gettext_lazy("paid twice"),
+    "paid after the order closed": gettext_lazy("paid after the order closed"),
+}
 # Whoever says one of these has not told us how it stands.
 SILENT = frozenset({"unknown", "unreachable", "error"})
 
@@ -35,10 +40,15 @@ def tell_answer(outcome: str, code: str = "") -> str:
     return f"{words} ({code})" if code else words
 
 
+def tell_reason(reason: str) -> str:
+    """Why money goes back: in the shop's own words, or as somebody wrote it."""
+    return str(REASONS.get(reason, reason))
+
+
 def tell_channel(name: str) -> str:
     """What people call the channel; the name itself where it is none of ours."""
     try:
-        return title_of(name)
+        return _(title_of(name))
     except KeyError:
         return name
 
@@ -63,7 +73,7 @@ def tell_when(at: datetime, now: datetime) -> str:
         near = _("just now")
     else:
         near = (_("in %(span)s") if seconds > 0 else _("%(span)s ago")) % {"span": tell_span(abs(seconds))}
-    return f"{tell_clock(at, now)} ({near})"
+    return _("%(clock)s (%(near)s)") % {"clock": tell_clock(at, now), "near": near}
 
 
 def tell_due(at: datetime, now: datetime) -> str:
