@@ -1,5 +1,6 @@
 // What a page can do about a wallet that it has opened: nobody tells whether that went well. So when the shopper sees the
-// page again, or still sees it, it unfolds what else can be done. And it copies what is to be taken elsewhere.
+// page again, it has the channel asked at once, and when they still see it, it unfolds what else can be done. And it copies
+// what is to be taken elsewhere.
 
 const PATIENCE = 4000; // milliseconds that a wallet may take to open
 const SHOWN = 2000; // milliseconds to see that it is copied
@@ -12,9 +13,17 @@ function remember() {
   setTimeout(unfold, PATIENCE);
 }
 
+const hasLaunched = () => fallback() && history.state?.launched === fallback().dataset.fallback;
+let isBack = true; // or on a page that was loaded again
+
 function unfold() {
-  const box = fallback();
-  if (box && !document.hidden && history.state?.launched === box.dataset.fallback) box.open = true;
+  if (!document.hidden && hasLaunched()) fallback().open = true;
+}
+
+function comeBack() {
+  unfold();
+  if (!document.hidden && isBack && hasLaunched()) dispatchEvent(new Event("returned")); // once
+  isBack = document.hidden;
 }
 
 async function copy(button) {
@@ -35,5 +44,5 @@ addEventListener("click", ({ target }) => {
   const button = target.closest("[data-copy]");
   if (button && button.textContent !== button.dataset.done) copy(button);
 });
-addEventListener("pageshow", unfold);
-document.addEventListener("visibilitychange", unfold);
+addEventListener("pageshow", comeBack);
+document.addEventListener("visibilitychange", comeBack);

@@ -1,26 +1,59 @@
-// Keeps an open page about an order true. The server has every word and every rule: when something has changed, the
-// page is read again and the parts that differ are exchanged. Seconds count from the server's word, never from the
-// device's clock.
+// Keeps an open page about an order true. The server has every word and rule: when something has changed, the page is
+// read again and the parts that differ are exchanged. Seconds count from its word, never from the device's clock.
 
 const SLOW = 20; // seconds that one question may wait for news
 const MOST = 30; // seconds between two tries when the shop cannot be reached
+const OPENS = 5; // seconds that a socket may take to say its first word
+const DEAF = 45; // seconds without a word of a socket that speaks every 20
+const REST = [15, 300]; // seconds that a way which failed is left alone: at first, at most
+const PATIENCE = 15; // seconds that an answer may take; the channel is asked meanwhile
+const MISSES = 3; // tries in vain before the page says so
+const PAUSE = 2; // seconds between two looks when the time is over
+const SLEPT = 10; // seconds between two ticks of a page that is seen: the device has slept
 const THANKS = 2000; // milliseconds to see that it is paid
+const FOCUSABLE = "button, a[href], summary, input:not([type=hidden])"; // what the keyboard goes on from
 const UNITS = [["day", 86400, 172800], ["hour", 3600, 7200], ["minute", 60, 120], ["second", 1, 0]]; // seconds; from when
 
 const live = () => document.getElementById("live");
-const page = () => live().dataset.page ?? location.href;
+const page = () => live().dataset.page ?? location.href.split("#")[0]; // a place in it would load nothing
+const now = () => performance.now() / 1000;
+const jitter = (seconds) => seconds * (0.5 + Math.random());
 const sleep = (seconds, signal) =>
   new Promise((done) => {
     const timer = setTimeout(done, seconds * 1000);
     signal.addEventListener("abort", () => (clearTimeout(timer), done()));
   });
 
-// An earlier payment has held up the one that was asked for: not before so many seconds is it asked for again.
+// To the page as a new one. Nothing is asked meanwhile.
+function leave() {
+  location.replace(page());
+  return sleep(MOST, hurry.signal);
+}
+
+// An answer that never comes is none: the connection may be dead without knowing.
+async function get(address, { signal, patience = PATIENCE, ...options } = {}) {
+  const limit = new AbortController();
+  const end = () => limit.abort();
+  const timer = setTimeout(end, patience * 1000);
+  signal?.addEventListener("abort", end);
+  try {
+    const answer = await fetch(address, { cache: "no-store", signal: limit.signal, ...options });
+    return { ok: answer.ok, status: answer.status, text: await answer.text() };
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+// An earlier payment holds up the wanted one: it is asked for again after so many seconds.
 let after = Number(live().dataset.after ?? Infinity);
 let endsAt = 0;
 let hurry = new AbortController();
+let reading, readAt, tickedAt = Date.now(); // of the device, to be compared with itself only
+let misses = 0;
+let isChecking = false;
 
 function setClock() {
+  readAt = now();
   endsAt = performance.now() + live().dataset.seconds * 1000;
 }
 
@@ -32,9 +65,9 @@ function showClock() {
   const words = new Intl.NumberFormat(document.documentElement.lang, { style: "unit", unit, unitDisplay: "long" });
   shown.textContent = words.format(Math.ceil(left / size));
   document.querySelector("progress").value = left;
-  if (left) return;
-  delete shown.dataset.left; // ask once
-  askNow();
+  if (left || now() - readAt < PAUSE) return;
+  readAt = now();
+  readAgain().catch(() => {}); // until the server says so, too
 }
 
 function goOn() {
@@ -48,61 +81,200 @@ function exchange(fresh) {
   for (const part of document.querySelectorAll("[data-part]")) {
     const other = fresh.querySelector(`[data-part="${part.dataset.part}"]`);
     if (!other || (other.dataset.state ?? other.innerHTML) === (part.dataset.state ?? part.innerHTML)) continue;
+    const hasFocus = part.contains(document.activeElement);
     const typed = [...part.querySelectorAll("input:not([type=hidden]):not([readonly]), select")];
     part.className = other.className;
     part.innerHTML = other.innerHTML;
     for (const { id, value } of typed) if (document.getElementById(id)) document.getElementById(id).value = value;
     if (other.dataset.state) part.dataset.state = other.dataset.state;
+    if (!hasFocus) continue;
+    part.tabIndex = -1; // where nothing in it can be pressed
+    (part.querySelector(FOCUSABLE) ?? part).focus();
   }
 }
 
-async function readAgain() {
-  const answer = await fetch(page(), { cache: "no-store" });
+// One at a time: no earlier answer takes the place of a later one.
+function readAgain() {
+  const mine = (reading ??= read().finally(() => reading === mine && (reading = undefined)));
+  return mine;
+}
+
+async function read() {
+  const answer = await get(page(), { signal: hurry.signal });
   if (answer.status >= 500) throw new Error("busy");
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-  const now = fresh.getElementById("live");
+  reached();
+  const fresh = new DOMParser().parseFromString(answer.text, "text/html");
+  const other = fresh.getElementById("live");
   // A form that leads out of the shop is allowed only where the page has come with it.
-  if (!now || (now.dataset.leads && !live().dataset.leads)) return location.replace(page());
+  const speaks = fresh.documentElement.lang === document.documentElement.lang; // or was switched in another tab
+  if (!other || !speaks || (other.dataset.leads && !live().dataset.leads)) return leave();
   const before = live().dataset.situation;
-  Object.assign(live().dataset, now.dataset);
+  Object.assign(live().dataset, other.dataset);
+  live().className = other.className;
   document.title = fresh.title;
   exchange(fresh);
+  // Notes tell how it stood before.
+  if (other.dataset.situation !== before) for (const note of document.querySelectorAll("[data-note]")) note.remove();
   setClock();
-  const { situation, order } = now.dataset;
+  const { situation, order } = other.dataset;
   if (order && situation === "paid" && before !== "paid") setTimeout(() => location.replace(order), THANKS);
 }
 
-async function ask(signal) {
-  const { status, version, wait } = live().dataset;
-  const answer = await fetch(`${status}?since=${version}&wait=${Math.min(wait, SLOW)}`, { cache: "no-store", signal });
-  if (answer.status === 404) return location.replace(page());
-  if (!answer.ok) throw new Error("busy");
-  const news = await answer.json();
-  if (String(news.version) !== version || wait < SLOW) await readAgain();
+// ---- three ways to hear that there is news; one at a time ----
+
+async function hear(version) {
+  // Again, when what was being read had begun before the news.
+  for (let tries = 0; tries < 2 && version > live().dataset.version; tries++) await readAgain();
 }
 
+function listen(signal) {
+  return new Promise((done, failed) => {
+    const socket = new WebSocket(new URL(live().dataset.socket, location.href.replace("http", "ws")));
+    const end = (settle) => (clearTimeout(timer), socket.close(), settle());
+    let settle = failed; // until it has said something
+    let timer = setTimeout(() => end(settle), OPENS * 1000);
+    socket.onmessage = ({ data }) => {
+      clearTimeout(timer);
+      settle = done;
+      timer = setTimeout(() => end(settle), DEAF * 1000);
+      reached();
+      hear(JSON.parse(data).version).catch(() => end(failed));
+    };
+    socket.onclose = () => end(settle);
+    signal.addEventListener("abort", () => end(failed));
+  }).then(() => sleep(jitter(1), signal)); // with many others, if the server has gone
+}
+
+async function linger(signal) {
+  if (Number(live().dataset.wait)) return ask(SLOW, signal);
+  await sleep(MOST, signal); // nothing changes soon
+  if (!signal.aborted) await ask(0, signal);
+}
+
+async function glance(signal) {
+  await sleep(jitter(Math.min(MOST, 2 ** glancing.failures)), signal);
+  if (!signal.aborted) await ask(0, signal);
+  glancing.failures++; // the calmer, the longer nothing happens
+}
+
+async function ask(wait, signal) {
+  const { status, version } = live().dataset;
+  const answer = await get(`${status}?since=${version}&wait=${wait}`, { signal, patience: wait + PATIENCE });
+  if (answer.status === 404) return leave();
+  if (!answer.ok) throw new Error("busy");
+  reached();
+  await hear(JSON.parse(answer.text).version);
+}
+
+const ways = [listen, linger, glance].map((use) => ({ use, failures: 0, from: 0 }));
+const glancing = ways[2];
+
 async function watch() {
-  let failures = 0;
-  while (Number(live().dataset.wait)) {
+  for (;;) {
     hurry = new AbortController();
-    const { signal } = hurry;
+    const way = ways.find(({ from }) => now() >= from) ?? glancing;
     try {
-      await ask(signal);
-      failures = 0;
+      await way.use(hurry.signal);
+      if (way !== glancing) way.failures = glancing.failures = 0;
     } catch {
-      if (signal.aborted) await readAgain().catch(() => {});
-      else await sleep(Math.min(MOST, 2 ** failures++), signal);
+      if (!hurry.signal.aborted) miss(way);
     }
+    if (hurry.signal.aborted) await readAgain().catch(() => {});
   }
 }
 
-function askNow() {
+function miss(way) {
+  const [first, most] = REST;
+  if (way === glancing) misses++;
+  else way.from = now() + jitter(Math.min(most, first * 2 ** way.failures));
+  way.failures++;
+  if (misses >= MISSES) showAway(true);
+}
+
+// The shop answers: what did not work may work now.
+function reached() {
+  showAway(false);
+  if (misses) forgive();
+  misses = 0;
+}
+
+function forgive() {
+  for (const way of ways) Object.assign(way, { failures: 0, from: 0 });
+}
+
+function showAway(isAway) {
+  document.querySelector("[data-away]").hidden = !isAway;
+}
+
+// Somebody looks again, or the network is back: what was open may be dead.
+function comeAgain() {
+  tickedAt = Date.now();
+  forgive();
+  reading = undefined; // it ends with the others
   hurry.abort();
 }
 
+function tick() {
+  const hasSlept = Date.now() - tickedAt > SLEPT * 1000;
+  tickedAt = Date.now();
+  showClock();
+  if (document.hidden) return;
+  const wait = Number(live().dataset.wait);
+  if (hasSlept) comeAgain();
+  else if (wait && wait < SLOW && !misses && now() - readAt >= wait) (readAt = now()), readAgain().catch(() => {});
+}
+
+// ---- "I have paid": asked in place, by a press or on coming back from a wallet ----
+
+async function check(form, isPressed) {
+  if (isChecking) return;
+  isChecking = true;
+  const button = form.querySelector("button");
+  const usual = button.textContent;
+  button.setAttribute("aria-disabled", "true");
+  button.textContent = button.dataset.asking;
+  answer("");
+  try {
+    const headers = { Accept: "application/json" };
+    const told = await get(form.action, { method: "POST", headers, body: new URLSearchParams(new FormData(form)) });
+    const isTold = told.ok || told.status === 429;
+    if (isTold && isPressed) answer(JSON.parse(told.text).words);
+    if (isTold) await readAgain();
+    else if (isPressed && told.status >= 500) showAway(true);
+    else if (isPressed) form.submit(); // its page says what is wrong
+  } catch {
+    if (isPressed) showAway(true);
+  }
+  button.removeAttribute("aria-disabled");
+  button.textContent = usual;
+  isChecking = false;
+}
+
+// Beside the status line; a line that has changed says more.
+function answer(words) {
+  const shown = document.querySelector("[data-answer]");
+  shown.textContent = words;
+  shown.hidden = !words;
+}
+
 setClock();
-setInterval(showClock, 1000);
+setInterval(tick, 1000);
 setInterval(goOn, 250);
-addEventListener("pageshow", (event) => event.persisted && askNow());
-document.addEventListener("visibilitychange", () => document.hidden || askNow());
+addEventListener("pageshow", (event) => event.persisted && comeAgain());
+addEventListener("online", comeAgain);
+document.addEventListener("visibilitychange", () => document.hidden || comeAgain());
+addEventListener("submit", (event) => {
+  if (!event.target.matches("[data-check]")) return;
+  event.preventDefault();
+  check(event.target, true);
+});
+addEventListener("click", (event) => {
+  if (!event.target.closest("[data-again]")) return;
+  event.preventDefault();
+  comeAgain();
+});
+addEventListener("returned", () => {
+  const form = document.querySelector("[data-check]");
+  if (form) check(form, false);
+});
 watch();

@@ -17,12 +17,14 @@ from payments.cached import WORTH_SHOWING
 from payments.channels.offers import Device, Offer, offers, other_phone, read_device
 from payments.channels.registry import can_refund, class_of
 from payments.showing import OrderView, Situation, current_payment
-from shop.checkout.wallets import Text, Wallet, list_names, wallet_of
+from shop import languages
+from shop.checkout.wallets import Text, Wallet, wallet_of
 from shop.checkout.words import (
     LAPSED,
     NO_METHOD,
     NO_METHOD_IN_APP,
     NO_METHOD_ON_PHONE,
+    PRESENT_STAYS,
     PREVIOUS_CLOSED,
     PREVIOUS_FIRST,
     PREVIOUS_OPEN,
@@ -109,6 +111,8 @@ def offer_methods(request: HttpRequest, view: OrderView) -> Choice:
     present = (view.payment.channel, view.payment.scene) if view.payment else ("", "")
     elsewhere = _elsewhere(view.order, device)
     line = _line(view, wanted) if methods else _line_of_none(view.order, codes, elsewhere)
+    if may_change and view.payment and not line:
+        line = PRESENT_STAYS % {"title": wallet_of(view.payment.channel).title}
     # Who has begun with it has told everything already.
     is_begun = (
         wanted is not None
@@ -161,7 +165,7 @@ def _elsewhere(order: Order, device: Device) -> str:
         return ""
     here = [offer.channel.name for offer in offers(order.currency, device, order.amount)]
     outside = [offer.channel.name for offer in offers(order.currency, Device.PHONE, order.amount)]
-    return list_names(wallet_of(name).title for name in outside if name not in here)
+    return languages.join_names(wallet_of(name).title for name in outside if name not in here)
 
 
 def _has_lapsed(view: OrderView) -> bool:

@@ -1,5 +1,6 @@
 """The forms of the pages: their fields, limits and words. What an order may be is decided by `orders.placing`."""
 
+import re
 from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
@@ -8,14 +9,43 @@ from django import forms
 from django.core.validators import RegexValidator
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from orders.placing import CONTACT_LIMITS, MAX_QUANTITY, Contact
 from payments.channels.base import BadPayer
 from payments.channels.brazil import STATES
 
+# Takes every address that Django's own check takes.
+EMAIL_PATTERN = r"@(localhost|\[.+\]|[^@\s]+\.[^@\s.]{2,})$"
+
+
+class TypedField(forms.BoundField):
+    """Brings its rule and its words to the page, where `form.js` tells at once what the server would."""
+
+    def build_widget_attrs(self, attrs: dict[str, Any], widget: forms.Widget | None = None) -> dict[str, Any]:
+        built = super().build_widget_attrs(attrs, widget)
+        return built if self.is_hidden else built | self._rule()
+
+    def _rule(self) -> dict[str, Any]:
+        words = self.field.error_messages
+        rule = {"data-missing": words["required"]}
+        if isinstance(self.field, forms.EmailField):
+            return rule | {"data-pattern": EMAIL_PATTERN, "data-mistaken": words["invalid"]}
+        for validator in self.field.validators:
+            if isinstance(validator, RegexValidator):
+                rule |= {"data-pattern": _for_browser(validator), "data-mistaken": validator.message}
+        return rule
+
+
+def _for_browser(validator: RegexValidator) -> str:
+    """Its pattern for JavaScript, whose digits are those of ASCII only."""
+    return re.compile(validator.regex).pattern.replace(r"\d", r"\p{Nd}").replace(r"\D", r"\P{Nd}")
+
 
 class TypedForm(forms.Form):
     """A form that people type into."""
+
+    bound_field_class = TypedField
 
     def __init__(self, data: QueryDict | None = None) -> None:
         super().__init__(data, label_suffix="")
@@ -66,6 +96,12 @@ class ContactForm(TypedForm):
         return Contact(**{field: self.cleaned_data[field] for field in CONTACT_LIMITS})
 
 
+class EmailForm(TypedForm):
+    """The address that an order was placed with."""
+
+    email = deepcopy(ContactForm.base_fields["email"])
+
+
 def _text(label: Any, *, missing: Any, most: int = 100, **attrs: str) -> forms.CharField:
     errors = {"required": missing}
     return forms.CharField(label=label, max_length=most, error_messages=errors, widget=forms.TextInput(attrs))
@@ -88,7 +124,7 @@ ASKED: dict[str, forms.Field] = {
     ),
     "address.city": _text(_("City"), missing=_("Please tell us your city."), autocomplete="address-level2"),
     "address.state": forms.ChoiceField(
-        label=_("State"),
+        label=pgettext_lazy("address", "State"),
         choices=[("", ""), *((state, state) for state in sorted(STATES))],
         error_messages={"required": _("Please choose your state.")},
         widget=forms.Select({"autocomplete": "address-level1"}),

@@ -11,11 +11,12 @@ from payments.models import Payment
 from payments.showing import OrderView, Situation
 from payments.statuses import PaymentStatus
 from shop.checkout.wallets import Text, names_by_hand
+from shop.sentences import together
 
 MAY_BE_PAID = _(
-    "You still hold a boleto for this order. Do not pay it if you pay another way: throw it away. "
+    "You still hold a boleto for this order. Do not pay it if you pay another way: throw it away."
 )
-IS_OVER = _("You still hold a boleto for this order. Do not pay it: throw it away. ")
+IS_OVER = _("You still hold a boleto for this order. Do not pay it: throw it away.")
 # What becomes of money that comes by it all the same.
 COMES_BACK = _("If it is paid all the same, that money comes back by itself.")
 IS_SENT_BACK = _(
@@ -34,7 +35,7 @@ def warn_of_voucher(view: OrderView, *, is_choosing: bool = False) -> Text:
         return ""
     may_be_paid = is_unpaid and view.situation is not Situation.REVIEWED
     back = IS_SENT_BACK if names_by_hand([held.channel]) else COMES_BACK
-    return str(MAY_BE_PAID if may_be_paid else IS_OVER) + str(back)
+    return together(MAY_BE_PAID if may_be_paid else IS_OVER, back)
 
 
 def _find_held(view: OrderView) -> Payment | None:

@@ -60,6 +60,12 @@ def keep_order(request: HttpRequest, order: Order) -> None:
             take_out(session, dict(order.lines.values_list("product__sku", "quantity")))
 
 
+def newest_number(request: HttpRequest) -> str:
+    """The order that this browser placed last; "" when it knows of none. Reads the session only."""
+    placed: list[str] = request.session.get(SESSION_KEY, [])
+    return placed[-1] if placed else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Way:
     """An order that a form has met, and the address of its pay page; None for whoever did not place it."""

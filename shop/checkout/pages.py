@@ -20,6 +20,7 @@ from shop.checkout.once import (
     form_key,
     keep_order,
     new_form_token,
+    newest_number,
     number_of,
 )
 from shop.idempotency import InProgress, Key, KeyMismatch
@@ -132,7 +133,12 @@ def _show_changed(request: HttpRequest, number: str) -> HttpResponse:
 def _show_cart(
     request: HttpRequest, *, problem: str = "", placed: Way | None = None, status: int = 200
 ) -> HttpResponse:
-    context = {"cart": read_cart(request.session), "problem": problem, "placed": placed}
+    context = {
+        "cart": read_cart(request.session),
+        "problem": problem,
+        "placed": placed,
+        "newest": newest_number(request),
+    }
     return render(request, "cart.html", context, status=status)
 
 

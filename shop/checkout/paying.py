@@ -5,22 +5,20 @@ whatever changes it is a POST of its shopper and may be sent twice without harm.
 a GET that asks that channel, as everybody may who sees the order.
 """
 
-import functools
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 from django.conf import settings
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 
-from orders.access import SESSION_KEY, find_order, is_shopper, is_token_of, remember, token_of
-from orders.errors import OrderNotFound
+from orders.access import is_link_alive, is_shopper, link_ends_at, link_to, token_of
 from orders.models import Order
 from payments.applying import apply_for_payment
 from payments.channels.base import BadPayer
@@ -37,53 +35,27 @@ from payments.errors import (
 )
 from payments.models import Payment
 from payments.querying import query_order_by_person
-from payments.showing import OrderView, Situation, current_payment, view_order
+from payments.showing import OrderView, Situation, view_order
 from payments.statuses import PaymentStatus
 from shop.checkout.choosing import CHOOSING, device_of, find_method, offer_methods
-from shop.checkout.doors import Page, post_only
+from shop.checkout.doors import post_only, with_order
 from shop.checkout.forms import MethodForm, PayerForm
 from shop.checkout.held import warn_of_voucher
-from shop.checkout.returns import list_returns
+from shop.checkout.returns import list_given_back, list_returns
 from shop.checkout.story import tell_story
 from shop.checkout.wallets import list_apps, wallet_of
 from shop.checkout.words import tell, tell_order, tell_unreported
 from shop.middleware import policy_with_form
-from shop.sessions import held_session
+from shop.models import Event
 from shop.visitors import read_address
-
-OrderPage = Callable[[HttpRequest, Order], HttpResponse]
 
 # Without JavaScript a waiting page asks again this often; less often where something is unfolded or copied, or takes days.
 REFRESH_S = 5
 CALM_REFRESH_S = {"redirect": 30, "form": 30, "voucher": 0}
+# In the address of a page that is not to look for news by itself, where no script could: some read slowly.
+STILL = "still"
 # Those in which the time left matters to the shopper.
 COUNTING = CHOOSING | {Situation.STARTING, Situation.WAITING}
-
-
-def with_order(page: OrderPage) -> Page:
-    """Find the order for whoever may see it; a foreign one and a missing one give the same 404. Staff may only look.
-
-    A token in the address counts once: the session remembers the order, and the address is left without it. What PayPal
-    calls a token, in the address by which its shoppers return, is none.
-    """
-
-    @functools.wraps(page)
-    def run(request: HttpRequest, number: str) -> HttpResponse:
-        token = request.GET.get("token", "")
-        try:
-            order = find_order(number, token=token, session=request.session, user=request.user)
-        except OrderNotFound:
-            return render(request, "404.html", status=404)
-        if not token or not is_token_of(order, token):
-            if request.method == "POST" and not is_shopper(order, session=request.session):
-                return render(request, "403.html", {"order": order}, status=403)
-            return page(request, order)
-        if number not in request.session.get(SESSION_KEY, []):
-            with held_session(request) as session:
-                remember(session, order)
-        return redirect(request.path)
-
-    return run
 
 
 @csrf_exempt  # it reads nothing of the form and changes nothing
@@ -100,12 +72,20 @@ def order(request: HttpRequest, number: str) -> HttpResponse:
 
 @with_order
 def _look_at(request: HttpRequest, order: Order) -> HttpResponse:
-    if request.GET:
+    if request.GET.keys() - {STILL}:
         return _come_back(order)
     view = view_order(order)
     about = _about(request, view)
     about["line"] = tell_order(view, about["words"])
-    return render(request, "order.html", about | {"story": tell_story(order, about["returns"])})
+    about |= {
+        "link": link_to(order),
+        "link_ends_at": link_ends_at(order),
+        "is_link_alive": is_link_alive(order),
+    }
+    events, returns = list(Event.objects.filter(order_number=order.number)), about["returns"]
+    about["story"] = tell_story(order, events, returns)
+    about["given_back"] = [*returns, *list_given_back(events, returns)]
+    return render(request, "order.html", about)
 
 
 def _come_back(order: Order) -> HttpResponse:
@@ -122,24 +102,33 @@ def pay(request: HttpRequest, order: Order) -> HttpResponse:
     return _apply(request, order) if request.method == "POST" else _show_pay(request, order)
 
 
+@csrf_exempt  # asking harms nobody, and who has lost the session is shown the way back to the order
 @post_only("pay")
 @with_order
 def check(request: HttpRequest, order: Order) -> HttpResponse:
-    """`POST /orders/<number>/check/`: "I have paid". Asks the channel now."""
-    payment = current_payment(order)
-    if payment is None:
-        return redirect("pay", number=order.number)
+    """`POST /orders/<number>/check/`: "I have paid". Asks the channel now.
+
+    A page that stays, and so accepts JSON, gets the words only: `{words}`, with 429 when it was too early to ask.
+    """
+    words, status = _ask_now(order)
+    if request.get_preferred_type(["text/html", "application/json"]) == "application/json":
+        return JsonResponse({"words": words}, status=status)
+    if words:
+        messages.info(request, words)
+    order.refresh_from_db()
+    return _go_to(request, "order" if order.closed_at else "pay", order)
+
+
+def _ask_now(order: Order) -> tuple[str, int]:
+    """What there is to say about it, if the next page does not say it all; and the status of the answer."""
     asked = list(Payment.objects.filter(order=order).exclude(status=PaymentStatus.PAID))
     try:
         query_order_by_person(order.number)
     except AskedTooOften:
         words = _("We asked %(apps)s a moment ago, and keep asking by ourselves.")
-        messages.info(request, words % {"apps": list_apps(asked)})
-        return _back_to(order)
+        return words % {"apps": list_apps(asked)}, 429
     paid = Payment.objects.filter(pk__in=[each.pk for each in asked], status=PaymentStatus.PAID)
-    if asked and not paid.exists():
-        messages.info(request, tell_unreported(asked))
-    return _back_to(order)
+    return (str(tell_unreported(asked)) if asked and not paid.exists() else ""), 200
 
 
 @post_only("order")
@@ -154,7 +143,7 @@ def cancel(request: HttpRequest, order: Order) -> HttpResponse:
         messages.info(
             request, _("Not cancelled yet: your payment may be on its way. Please try again in a moment.")
         )
-    return redirect("order", number=order.number)
+    return _go_to(request, "order", order)
 
 
 def _apply(request: HttpRequest, order: Order) -> HttpResponse:
@@ -250,27 +239,39 @@ def _about(request: HttpRequest, view: OrderView, *, is_choosing: bool = False) 
     """What order and pay page both show: the view, its words, who looks, and how soon to look again."""
     returns = list_returns(view)
     words = tell(view, returns)
+    lines = list(view.order.lines.select_related("product"))
     return {
         "view": view,
         "is_shopper": is_shopper(view.order, session=request.session),
         "returns": returns,
         "order": view.order,
         "payment": view.payment,
-        "lines": view.order.lines.select_related("product"),
+        "lines": lines,
+        "pieces": sum(line.quantity for line in lines),
         "words": words,
         "line": words.line,
         "held": warn_of_voucher(view, is_choosing=is_choosing),
         "wallet": wallet_of(view.payment.channel) if view.payment else None,
         "pay_by": view.payment.expires_at if view.payment and view.payment.is_live else view.order.expires_at,
         "seconds_left": view.seconds_left if view.situation in COUNTING else 0,
+        "is_still": STILL in request.GET,
+        "looking": _address(request, is_still=False),
+        "resting": _address(request, is_still=True),
         "refresh_s": 0 if view.situation in CHOOSING else min(words.look_again_s, REFRESH_S),
     }
 
 
-def _back_to(order: Order) -> HttpResponse:
-    """The page that shows how it stands now."""
-    order.refresh_from_db()
-    return redirect("order" if order.closed_at else "pay", number=order.number)
+def _go_to(request: HttpRequest, page: str, order: Order) -> HttpResponse:
+    """To a page of the order; whoever has stopped its refreshing finds it stopped."""
+    address = reverse(page, kwargs={"number": order.number})
+    return redirect(f"{address}?{STILL}" if STILL in request.GET else address)
+
+
+def _address(request: HttpRequest, *, is_still: bool) -> str:
+    """This page's, with its refreshing stopped or not."""
+    names = [name for name in request.GET if name != STILL] + [STILL] * is_still
+    said = [f"{name}={quote(value)}" if (value := request.GET.get(name)) else quote(name) for name in names]
+    return f"{request.path}?{'&'.join(said)}" if said else request.path
 
 
 def _not_offered() -> str:

@@ -1,6 +1,6 @@
 """An order's history in the shopper's words: the events worth telling, oldest first."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -39,7 +39,7 @@ TOLD: Mapping[tuple[str, str], tuple[Text, Mood]] = {
     ("order", OrderStatus.CLOSED): (_("Cancelled"), Mood.QUIET),
     ("order", OrderStatus.REFUNDED): (_("Refunded in full"), Mood.BACK),
     ("refund", RefundStatus.REFUNDING): (_("%(amount)s on its way back"), Mood.BACK),
-    ("refund", RefundStatus.REFUNDED): (_("%(amount)s back in your wallet"), Mood.BACK),
+    ("refund", RefundStatus.REFUNDED): (_("%(amount)s has gone back to you"), Mood.BACK),
     ("refund", RefundStatus.FAILED): (_("A person is sending %(amount)s back"), Mood.WAITING),
 }
 REOPENED = _("Open again, because your payment arrived; being packed")
@@ -57,8 +57,8 @@ WENT: Mapping[ReceiptClass, Text] = {
 }
 
 
-def tell_story(order: Order, returns: Sequence[Return]) -> list[Step]:
-    """What happened to the order and its money, with `returns` as `list_returns` gave them; one statement."""
+def tell_story(order: Order, events: Iterable[Event], returns: Sequence[Return]) -> list[Step]:
+    """What happened to the order and its money: its events, with `returns` as `list_returns` gave them; no statement."""
     special: dict[tuple[str, str], Text] = {}
     for each in returns:
         why = each.receipt_class
@@ -66,7 +66,6 @@ def tell_story(order: Order, returns: Sequence[Return]) -> list[Step]:
             special[each.receipt.payment.number, PaymentStatus.PAID] = CAME[why]
         for refund in each.receipt.refunds.all():
             special[refund.number, RefundStatus.REFUNDING] = WENT[why]
-    events = Event.objects.filter(order_number=order.number)
     return [_step(event, order, special) for event in events if (event.subject_kind, event.to_status) in TOLD]
 
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from shop.checkout import pages, paying
+from shop.checkout import links, pages, paying
 
 urlpatterns = [
     path("", pages.catalogue, name="catalogue"),
@@ -14,4 +14,6 @@ urlpatterns = [
     path("orders/<str:number>/pay/", paying.pay, name="pay"),
     path("orders/<str:number>/check/", paying.check, name="check"),
     path("orders/<str:number>/cancel/", paying.cancel, name="cancel"),
+    path("orders/<str:number>/link/", links.ask_link, name="ask-link"),
+    path("orders/<str:number>/link/new/", links.new_link, name="new-link"),
 ]

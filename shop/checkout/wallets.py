@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.utils.functional import Promise
-from django.utils.text import get_text_list
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from payments.channels.registry import CLASSES, can_refund, title_of
 from payments.models import Payment
+from shop import languages
 
 Text = str | Promise
 
@@ -25,7 +26,7 @@ class Wallet:
 WALLETS = {
     "wechat": Wallet(title=_("WeChat Pay"), app=_("WeChat")),
     "alipay": Wallet(title=_("Alipay"), app=_("Alipay")),
-    "unionpay": Wallet(title=_("UnionPay"), app=_("UnionPay")),
+    "unionpay": Wallet(title=_("UnionPay"), app=pgettext_lazy("app", "UnionPay")),
     "paypal": Wallet(title=_("PayPal"), app=_("PayPal")),
     "boleto": Wallet(title=_("Boleto"), app=_("the bank")),
 }
@@ -42,16 +43,11 @@ def wallet_of(channel: str) -> Wallet:
 
 def list_apps(payments: Iterable[Payment]) -> str:
     """Who is asked about these payments, for people."""
-    return list_names(wallet_of(payment.channel).app for payment in payments)
-
-
-def list_names(names: Iterable[Text]) -> str:
-    """Each of them once, for people: "WeChat, Alipay and PayPal"."""
-    return str(get_text_list(list(dict.fromkeys(map(str, names))), str(_("and"))))
+    return languages.join_names(wallet_of(payment.channel).app for payment in payments)
 
 
 def names_by_hand(channels: Iterable[str]) -> str:
     """Those of them that cannot give money back, so that a person has to, for people; "" when all of them can."""
-    return list_names(
+    return languages.join_names(
         wallet_of(name).title for name in channels if name not in CLASSES or not can_refund(name)
     )

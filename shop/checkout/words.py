@@ -100,7 +100,7 @@ WORDS: dict[Situation, Words] = {
     Situation.SURPLUS: Words(
         mood=Mood.BACK,
         icon="back",
-        title=_("Paid. Thank you."),
+        title=_("You paid twice"),
         line=_("You paid twice. The first payment stands; the second %(returned)s is on its way back."),
         look_again_s=20,
     ),
@@ -136,7 +136,7 @@ WORDS: dict[Situation, Words] = {
         mood=Mood.BACK,
         icon="back",
         title=_("Refunded"),
-        line=_("%(amount)s went back to your wallet."),
+        line=_("%(amount)s has gone back to you."),
     ),
 }
 
@@ -182,6 +182,8 @@ PREVIOUS_OPEN = _(
 PREVIOUS_STAYS = _(
     "Your earlier payment is still open, and nobody can close it. Go on with %(title)s, and do not pay the earlier one."
 )
+# The shopper looks for another way, and may still pay by the present one.
+PRESENT_STAYS = _("Choose how to pay. Your payment with %(title)s stays open until you do.")
 # The present attempt is too old to be paid, its order is not: a page of a wallet lives some minutes only.
 LAPSED = _(
     "The page of %(title)s was open for too long. Choose how to pay; we ask about the earlier payment first."
@@ -233,13 +235,23 @@ RETURNED = {
     ),
 }
 
-# Of an order that was paid three times or more.
+# Where people have sent it, because the channel cannot.
+RETURNED_BY_HAND = {
+    Situation.SURPLUS: _(
+        "You paid twice. The first payment stands; we have sent the second %(returned)s back to you by hand."
+    ),
+    Situation.LATE: _(
+        "Your money came after the order closed. We have sent %(returned)s back to you by hand."
+    ),
+}
+# Of an order that was paid three times or more: the title, and the line.
+PAID_MANY = _("You paid more than once")
 RETURNED_MANY = {
     RefundStatus.REFUNDING: _(
         "You paid more than once. The first payment stands; the other %(returned)s is on its way back."
     ),
     RefundStatus.REFUNDED: _(
-        "You paid more than once. The first payment stands; the other %(returned)s is back in your wallet."
+        "You paid more than once. The first payment stands; the other %(returned)s has gone back to you."
     ),
     RefundStatus.FAILED: _(
         "You paid more than once. The first payment stands; a person is sending the other %(returned)s back."
@@ -261,11 +273,15 @@ def tell(view: OrderView, returns: Sequence[Return]) -> Words:
     status, returned = add_up(returns, view.order.currency)
     line = _returned_line(view.situation, status, returns) if returns else _line(view, words)
     facts = _facts(view) | {"returned": returned}
-    title = words.title
+    title = PAID_MANY if view.situation is Situation.SURPLUS and len(returns) > 1 else words.title
     if view.situation is Situation.LATE and status is RefundStatus.REFUNDED:
         title, heading, then = words.then, words.then, ""  # what was to come has come
+    is_over = bool(returns) and status is RefundStatus.REFUNDED
     return replace(
         words,
+        look_again_s=0
+        if is_over and view.situation in (Situation.SURPLUS, Situation.LATE)
+        else words.look_again_s,
         icon=_opening(view)[0] if _is_open(view) else words.icon,
         title=str(title) % facts,
         line=str(line or words.line) % facts,
@@ -301,6 +317,8 @@ def _opening(view: OrderView) -> tuple[str, Text, Text]:
 def _returned_line(situation: Situation, status: RefundStatus, returns: Sequence[Return]) -> Text | None:
     if situation is Situation.SURPLUS and len(returns) > 1:
         return RETURNED_MANY[status]
+    if status is RefundStatus.REFUNDED and any(each.is_by_hand for each in returns):
+        return RETURNED_BY_HAND[situation]
     return RETURNED.get((situation, status))
 
 

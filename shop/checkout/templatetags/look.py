@@ -1,6 +1,6 @@
 """How amounts, codes and remaining times look. Nothing is decided here."""
 
-from datetime import datetime
+from datetime import date, datetime
 from itertools import accumulate
 from typing import Any
 
@@ -13,8 +13,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from payments.channels.brazil import SAO_PAULO
+from shop import languages
 from shop.checkout.barcode import group_line, interleave
-from shop.money import SYMBOLS, for_people
+from shop.money import for_people, symbol_of
 
 register = template.Library()
 
@@ -27,9 +28,15 @@ SECONDS_UP_TO, MINUTES_UP_TO, HOURS_UP_TO = 120, 2 * 3600, 2 * 86_400
 
 
 @register.simple_tag
+def zone() -> str:
+    """The zone in which moments are shown, for people."""
+    return languages.zone_name()
+
+
+@register.simple_tag
 def amount(minor: int, currency: str) -> SafeString:
     """The amount with a small currency sign: 12900, "CNY" → ¥129.00."""
-    symbol = SYMBOLS[currency]
+    symbol = symbol_of(currency)
     figures = for_people(minor, currency).removeprefix(symbol)
     return format_html('<span class="amount"><small>{}</small>{}</span>', symbol, figures)
 
@@ -87,6 +94,36 @@ def art_url(picture: str) -> str:
         return static(f"art/{picture}.svg") if picture else ""
     except ValueError:  # hashed files: the manifest does not know it
         return ""
+
+
+@register.filter
+def clock(at: datetime) -> str:
+    """12:04"""
+    return languages.clock(at)
+
+
+@register.filter
+def day(at: date) -> str:
+    """22 Nov"""
+    return languages.day(at)
+
+
+@register.filter
+def day_clock(at: datetime) -> str:
+    """22 Nov 12:04"""
+    return languages.day_clock(at)
+
+
+@register.filter
+def long_day(at: date) -> str:
+    """22 November 2026"""
+    return languages.long_day(at)
+
+
+@register.simple_tag
+def language_tag() -> str:
+    """The language of the page, for `html lang`."""
+    return languages.tag()
 
 
 @register.filter
