@@ -12,10 +12,11 @@ from django.test import TransactionTestCase
 from pytest_django.live_server_helper import LiveServer
 
 from shop import embedded
+from tests.browser.figures import tell_figures
 from tests.emptying import empty_tables
 from tests.redis_states import redis_state as redis_state
 from tests.sandbox_process import SandboxProcess, start_sandbox
-from tests.sweep.summary import pytest_terminal_summary as pytest_terminal_summary
+from tests.sweep import summary as sweep
 
 NTH = count()
 
@@ -25,6 +26,12 @@ shop_settings.DATABASES["default"]["OPTIONS"]["options"] += " -c synchronous_com
 # A slow hash guards the passwords of people. That of a test's staff is made five hundred times.
 shop_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 TransactionTestCase._fixture_teardown = lambda _: empty_tables()  # type: ignore[attr-defined]
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What the sweep and the browser tests have counted."""
+    sweep.pytest_terminal_summary(terminalreporter)
+    tell_figures(terminalreporter)
 
 
 def pytest_xdist_auto_num_workers() -> int:

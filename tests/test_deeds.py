@@ -13,6 +13,7 @@ from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
 
+from orders.access import is_token_of, token_of
 from orders.models import Order
 from payments.admin import deeds as deeds_door
 from payments.admin.deeds import address_of, links_for, page_of
@@ -20,10 +21,12 @@ from payments.applying import apply_for_payment
 from payments.channels.base import PaymentReport, report_to_json
 from payments.deeds import DEEDS, carry_out, find_deed
 from payments.deeds import money as money_deeds
+from payments.deeds.base import AmountField
 from payments.models import Callback, Case, Payment, Proposal, Receipt, Refund, StaffAction
 from payments.reconciling import compare
 from payments.refunding import ask_refund
 from payments.settling import settle_payment
+from shop.languages import speaking
 from shop.models import Alarm, Source
 from tests.factories import make_order, make_payment, report
 from tests.statements import make_statement, sale
@@ -255,8 +258,17 @@ def test_receipt_is_mailed_once_more(client, sue, payment):
     assert Alarm.objects.filter(kind="mail_receipt", subject=payment.order.number).exists()
 
 
+def test_new_link_is_mailed_and_the_old_one_opens_nothing(client, sue, order):
+    token = token_of(order)
+    assert "A new link is mailed to the shopper" in do(client, "renew_link", order)
+    order.refresh_from_db()
+    assert not is_token_of(order, token)
+    assert Alarm.objects.filter(kind="mail_link", subject=order.number).exists()
+
+
 def test_buttons_are_what_may_be_done_now(sue, order):
-    assert [title for title, _ in links_for(sue, order)] == ["Cancel the order"]
+    titles = [title for title, _ in links_for(sue, order)]
+    assert titles == ["Make a new link and mail it", "Cancel the order"]
     assert links_for(make_staff("vera", "Viewer"), order) == []
 
 
@@ -358,6 +370,12 @@ def refund(client: Client, row: Any, amount: str, *, status: int = 302, seen: in
         seen=receipt.refunds.count() if seen is None else seen,
         status=status,
     )
+
+
+@pytest.mark.parametrize("typed", ["14.00", "$14.00", "US$14.00"])
+def test_amount_may_be_typed_with_the_sign_that_stands_beside_it(typed):
+    with speaking("zh-hans"):
+        assert AmountField(currency="USD").clean(typed) == 1400
 
 
 @pytest.mark.parametrize(("amount", "minor"), [("129", PRICE), ("0.01", 1), (" 12.5 ", 1250), ("¥9.90", 990)])

@@ -310,6 +310,11 @@ def test_everybody_sees_only_what_they_may_look_at(client, clerk, codename, word
     assert words in show(client, may(clerk, codename))
 
 
+def test_oldest_attempt_is_shown_with_the_title_of_its_channel(client, clerk):
+    make_payment(make_order(), channel="boleto")
+    assert "Boleto" in show(client, may(clerk, "view_payment"))
+
+
 @pytest.mark.parametrize(
     ("time", "words"),
     [

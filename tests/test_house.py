@@ -14,7 +14,7 @@ STEPS = [
     ["channels"],
     ["books", "history"],
     ["models"],
-    ["moves", "cases", "attempts", "calls"],
+    ["moves", "cases", "attempts", "calls", "mails"],
     ["returning", "keeping"],
     ["settling"],
     ["capturing"],

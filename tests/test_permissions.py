@@ -27,6 +27,7 @@ cancel_order             no      no      yes      no        yes
 ship_order               no      no      yes      no        yes
 complete_order           no      no      yes      no        yes
 resend_receipt           no      no      yes      no        yes
+renew_link               no      no      yes      no        yes
 ask_payment              no      no      yes      yes       yes
 close_payment            no      no      yes      no        yes
 refund_payment           no      no      yes      yes       yes

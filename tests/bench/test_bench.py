@@ -104,7 +104,8 @@ def rows() -> dict[str, list[dict[str, Any]]]:
 
 def _blur(row: dict[str, Any]) -> dict[str, Any]:
     return {
-        name: bool(value) if name.endswith(("at", "_until", "lock")) else value for name, value in row.items()
+        name: bool(value) if name.endswith(("at", "_since", "_until", "lock")) else value
+        for name, value in row.items()
     }
 
 

@@ -85,12 +85,14 @@ def open_page(browser: Browser, live_server) -> Iterator[Callable[..., Page]]:
         width: int = 1280,
         javascript: bool = True,
         user_agent: str | None = None,
+        locale: str | None = None,
     ) -> Page:
         context = browser.new_context(
             viewport={"width": width, "height": height_of(width)},
             base_url=live_server.url,
             java_script_enabled=javascript,
             user_agent=user_agent,
+            locale=locale,
         )
         context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)

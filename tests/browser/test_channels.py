@@ -92,7 +92,9 @@ def test_boleto_asks_who_pays_and_shows_a_voucher_that_is_found_when_it_is_paid(
     buy_one(page, GOODS["BRL"])
     page.get_by_role("link", name="Boleto").click()
     tell_payer(page, tax_id="111.222.333-44")
-    expect(page.get_by_role("alert")).to_contain_text("Nothing was started yet.")
+    expect(page.get_by_role("group", name="Please look at these again.")).to_contain_text(
+        "Nothing was started yet."
+    )
     expect(page.get_by_label("CPF or CNPJ")).to_have_attribute("aria-invalid", "true")
     photograph(page, "22-payer-wrong")
     page.get_by_label("CPF or CNPJ").fill("529.982.247-25")

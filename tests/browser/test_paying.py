@@ -1,7 +1,6 @@
 """A shopper in a real browser: from the catalogue to a paid order, with and without JavaScript, wide and narrow."""
 
 import re
-from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -11,7 +10,6 @@ from payments.models import Payment
 from tests.browser.conftest import WIDTHS
 from tests.browser.shopping import (
     ORDER_PAGE,
-    PAY_PAGE,
     buy_one,
     expect_order,
     expect_paid,
@@ -46,13 +44,17 @@ def test_shopper_buys_scans_pays_and_sees_it(open_page, photograph, width):
     assert Order.objects.get().status == "READY_FOR_SHIPMENT"
 
 
-def test_all_of_it_works_without_javascript(open_page, photograph):
-    page = open_page(javascript=False)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_all_of_it_works_without_javascript(open_page, photograph, width):
+    page = open_page(width=width, javascript=False)
     buy_one(page)
     show_code(page)
+    for words in ("129.00", "Open WeChat and scan", "left to pay"):
+        expect(page.get_by_text(words).first).to_be_visible()
+    expect(page.get_by_role("button", name="I have paid")).to_be_enabled()
     pay_by_wallet(page)
     expect(page.get_by_text("Paid. Thank you.")).to_be_visible()  # the page refreshes itself
-    photograph(page, "8-paid-without-javascript", widths=WIDTHS)
+    photograph(page, "8-paid-without-javascript")
     page.get_by_role("link", name="See your order").click()
     expect_order(page)
 
@@ -67,7 +69,9 @@ def test_no_page_scrolls_sideways_at_320(open_page, photograph):
     photograph(page, "mixed-cart", schemes=("light", "dark"))
     page.goto("/checkout/?currency=CNY")
     page.get_by_role("button", name="Place the order").click()
-    expect(page.get_by_role("alert")).to_contain_text("Nothing was ordered yet.")
+    expect(page.get_by_role("group", name="Please look at these again.")).to_contain_text(
+        "Nothing was ordered yet."
+    )
     photograph(page, "wrong-checkout", schemes=("light", "dark"))
     fill_in(page)
     page.get_by_role("button", name="Place the order").click()
@@ -116,26 +120,6 @@ def test_order_that_was_paid_in_another_tab_goes_on_by_itself(open_page):
         expect(tab).to_have_url(ORDER_PAGE)
 
 
-def test_back_button_after_paying_shows_that_it_is_paid(open_page):
-    page = open_page()
-    order_tea(page)
-    show_code(page)
-    pay_by_wallet(page)
-    expect(page).to_have_url(ORDER_PAGE)  # by itself
-    page.go_back()
-    expect(page).to_have_url(PAY_PAGE)
-    expect_paid(page)
-    expect(page.get_by_role("link", name="See your order")).to_be_visible()
-
-
-def test_countdown_does_not_believe_the_devices_clock(open_page):
-    page = open_page()
-    page.clock.set_fixed_time("2001-01-01T00:00:00Z")
-    order_tea(page)
-    show_code(page)
-    expect(page.locator("[data-left]")).to_have_text(re.compile("^(30|29) minutes$"))
-
-
 def test_status_line_stays_in_its_place_when_the_payment_is_found(open_page):
     page = open_page()
     order_tea(page)
@@ -158,48 +142,6 @@ def test_waiting_page_outlives_a_shop_that_is_away_for_a_moment(open_page):
     page.unroute("**/status?*")
     pay_by_wallet(page)
     expect_paid(page)
-
-
-def test_lost_session_is_told_a_way_on(open_page):
-    page = open_page()
-    order_tea(page)
-    show_code(page)
-    page.context.clear_cookies()
-    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-    expect(page.get_by_role("heading", level=1)).to_have_text("Nothing is here")
-    expect(page.get_by_text("Your order and any payment of it are safe")).to_be_visible()
-
-
-def test_keyboard_alone_is_enough(open_page: Callable[..., Page]):
-    page = open_page()
-    page.goto("/")
-    press_on(page, "Add Longjing tea to the cart")
-    press_on(page, "Check out")
-    for value in ("Anna Lin", "anna@example.com", "13800000000", "1 Garden Road"):
-        if value == "Anna Lin":
-            page.get_by_label("Name").focus()
-        page.keyboard.type(value)
-        page.keyboard.press("Tab")
-    page.keyboard.press("Enter")
-    expect(page).to_have_url(PAY_PAGE)
-    press_on(page, "WeChat Pay")
-    expect(page.get_by_role("status")).to_have_text("Waiting for you to scan")
-
-
-def press_on(page: Page, name: str) -> None:
-    """Walk there by the Tab key, see the focus, press Enter."""
-    for _ in range(60):
-        page.keyboard.press("Tab")
-        seen = page.evaluate(
-            "[document.activeElement.getAttribute('aria-label') ?? document.activeElement.innerText,"
-            " getComputedStyle(document.activeElement).outlineStyle]"
-        )
-        assert seen[1] != "none", f"no visible focus on {seen[0]}"
-        if seen[0].strip() == name:
-            with page.expect_navigation():
-                page.keyboard.press("Enter")
-            return
-    raise AssertionError(f"{name} cannot be reached by the keyboard")
 
 
 def top_of_status(page: Page) -> int:

@@ -50,6 +50,19 @@ def test_same_order_again_is_asked_about_and_placed_by_the_second_button_only(op
     assert Order.objects.count() == 2
 
 
+def test_way_back_to_the_page_that_asks_sends_nothing_once_more(open_page):
+    """It was the answer to a form, which a browser would offer to repeat."""
+    page = open_page()
+    buy_one(page)
+    fill_again(page)
+    page.get_by_role("button", name="Place the order").click()
+    page.get_by_role("link", name="Go to that order").click()
+    expect(page).to_have_url(PAY_PAGE)
+    page.go_back()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Checkout")
+    assert Order.objects.count() == 1
+
+
 def test_enter_key_on_the_page_that_asks_is_no_choice(open_page):
     page = open_page()
     buy_one(page)

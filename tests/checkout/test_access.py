@@ -7,12 +7,13 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.test import Client
 
-from orders.access import SESSION_KEY, token_of
+from orders.access import OPENED_KEY, token_of
 from orders.models import Order
 from payments.models import Call, Payment
 from shop.models import Event
 from tests.checkout.conftest import fill_cart, form_of, own
 from tests.factories import make_order, make_payment
+from tests.reading import without_tokens
 
 pytestmark = pytest.mark.django_db
 
@@ -22,10 +23,12 @@ PATHS = ["", "pay/"]
 
 @pytest.mark.parametrize("path", PATHS)
 def test_foreign_and_missing_orders_look_the_same(shopper, path):
-    foreign = shopper.get(f"/orders/{make_order().number}/{path}")
+    number = make_order().number
+    foreign = shopper.get(f"/orders/{number}/{path}")
     missing = shopper.get(f"/orders/{MISSING}/{path}")
     assert foreign.status_code == missing.status_code == 404
-    assert foreign.content == missing.content
+    pages = [without_tokens(answer.content.decode()) for answer in (foreign, missing)]
+    assert pages[0] == pages[1].replace(MISSING, number)
 
 
 @pytest.mark.parametrize("number", ["x", "n0000000000000000", "N" * 33, "%00", "N00000000000000.", "é" * 16])
@@ -62,14 +65,14 @@ def test_link_opened_twice_is_remembered_once(shopper):
     order = make_order()
     for _ in range(2):
         shopper.get(f"/orders/{order.number}/", {"token": token_of(order)})
-    assert shopper.session[SESSION_KEY] == [order.number]
+    assert list(shopper.session[OPENED_KEY]) == [order.number]
 
 
 @pytest.mark.parametrize("token", ["x", "A" * 27, "é", "\x00"])
 def test_wrong_token_opens_nothing(shopper, token):
     order = make_order()
     assert shopper.get(f"/orders/{order.number}/", {"token": token}).status_code == 404
-    assert SESSION_KEY not in shopper.session
+    assert OPENED_KEY not in shopper.session
 
 
 def test_token_of_another_order_opens_nothing(shopper):

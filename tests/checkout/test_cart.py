@@ -1,10 +1,11 @@
 """The cart: what one browser means to buy. It promises nothing and takes no nonsense."""
 
 import pytest
+from django.conf import settings
 
 from orders.models import Product
-from tests.checkout.conftest import fill_cart
-from tests.factories import make_product
+from tests.checkout.conftest import fill_cart, form_of, own
+from tests.factories import make_order, make_product
 
 pytestmark = pytest.mark.django_db
 
@@ -123,6 +124,16 @@ def test_line_whose_product_is_gone_can_be_removed(shopper):
     assert "Nothing is in it yet" in shopper.get("/cart/").content.decode()
 
 
+def test_empty_cart_leads_to_the_order_that_this_browser_placed_last(shopper):
+    assert "Your last order" not in shopper.get("/cart/").content.decode()
+    path = own(shopper, make_order())
+    page = shopper.get("/cart/").content.decode()
+    assert "Your last order" in page
+    assert f'href="{path}"' in page
+    fill_cart(shopper)
+    assert "Your last order" not in shopper.get("/cart/").content.decode()
+
+
 def test_mixed_currencies_are_explained_and_checked_out_one_by_one(shopper):
     fill_cart(shopper, sku="tea")
     fill_cart(shopper, sku="notebook", currency="USD", price=1400)
@@ -152,3 +163,19 @@ def test_catalogue_offers_what_is_sold_and_in_stock(shopper):
     assert "Sold out" in page
     assert "only 3 left" in page
     assert "Ghost" not in page
+
+
+def test_cart_of_two_currencies_names_them_by_their_totals_and_has_one_primary_way_on(shopper):
+    fill_cart(shopper)
+    fill_cart(shopper, sku="hammock", currency="BRL")
+    page = shopper.get("/cart/").content.decode()
+    assert page.count('aria-labelledby="total-') == page.count('id="total-') == 2
+    assert (page.count(">Check out</a>"), page.count('class="button primary"')) == (2, 1)
+
+
+def test_browser_whose_session_is_known_to_nobody_any_more_begins_a_new_one(shopper):
+    shopper.cookies[settings.SESSION_COOKIE_NAME] = "0123456789abcdefghijklmnopqrstuv"
+    fill_cart(shopper)
+    assert "Your cart" in shopper.get("/cart/").content.decode()
+    answer = shopper.post("/checkout/", form_of(shopper))
+    assert shopper.get(answer.url).status_code == 200

@@ -1,5 +1,7 @@
 """Checkout: four fields, and nothing ordered that was not seen. What is sent twice: see `test_twice`."""
 
+import re
+
 import pytest
 
 from orders.models import Order, Product
@@ -53,7 +55,7 @@ def test_wrong_field_is_named_beside_it_and_on_top_and_nothing_is_ordered(shoppe
     answer = shopper.post("/checkout/", form_of(shopper, **{field: value}))
     page = answer.content.decode()
     assert answer.status_code == 400
-    assert page.count(words) == 2
+    assert re.sub(r' data-\w+="[^"]*"', "", page).count(words) == 2
     assert f'href="#id_{field}"' in page
     assert 'aria-invalid="true"' in page
     assert f'aria-describedby="id_{field}_error"' in page

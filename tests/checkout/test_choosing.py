@@ -194,3 +194,10 @@ def test_voucher_whose_last_day_is_over_is_not_offered_again(shopper, five, chan
     page = text(shopper.get(f"{own(shopper, order)}pay/"))
     assert "Alipay" in page
     assert (f'value="{channel}"' in page) is is_offered
+
+
+def test_language_switched_while_a_wish_is_held_up_does_not_forget_the_wish(shopper, sandbox, path):
+    held_up = text(hold_up(shopper, sandbox, path))
+    waits_at = re.search(r'data-page="([^"]+)"', held_up)
+    assert waits_at
+    assert f'<input type="hidden" name="next" value="{waits_at[1]}">' in held_up

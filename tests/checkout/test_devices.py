@@ -298,6 +298,15 @@ def test_voucher_is_shown_to_be_read_copied_scanned_and_printed(five):
     assert "left to pay" not in page
 
 
+@pytest.mark.parametrize(
+    ("language", "until"), [("en", ", until 24 November 2026"), ("zh-CN", "2026年11月24日")]
+)
+def test_order_page_names_the_same_last_day_of_a_voucher(five, language, until):
+    order = pay_by(VOUCHER, channel="boleto", scene="voucher")
+    page = Client(headers={"accept-language": language}).get(link_of(order).replace("pay/", ""), follow=True)
+    assert until in page.content.decode().partition('class="next"')[2].partition("</li>")[0]
+
+
 @pytest.mark.parametrize("zone", ["Asia/Shanghai", "UTC", "America/Los_Angeles"])
 def test_voucher_ends_with_its_day_in_brazil_wherever_the_shop_is(five, settings, zone):
     settings.DISPLAY_TIME_ZONE = zone

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from django.db.models import F
 from django.db.models.functions import Now
+from django.test import Client
 
 from orders.models import Order
 from payments.models import Payment
@@ -269,3 +270,68 @@ def test_cancel_without_an_answer_of_the_channel_keeps_the_order_and_says_why(sh
     assert "Not cancelled yet: your payment may be on its way." in page
     assert "Your payment is being confirmed." in page
     assert Order.objects.get().status == "UNPAID"
+
+
+def test_who_looks_for_another_way_is_told_that_the_present_one_stays_open(shopper, sandbox):
+    order = make_order()
+    path = f"{own(shopper, order)}pay/"
+    make_payment(order, action={"type": "qr", "content": "weixin://wxpay/bizpayurl?pr=x"})
+    page = shopper.get(f"{path}?choose").content.decode()
+    assert "Choose how to pay. Your payment with WeChat Pay stays open until you do." in page
+    assert "Waiting for you to scan" not in page
+    assert f'href="{path}">Back to the payment with WeChat Pay' in page
+
+
+@pytest.mark.parametrize("page", ["", "pay/"])
+def test_page_without_javascript_stops_looking_for_news_when_asked_to(shopper, page):
+    order = make_order()
+    path = f"{own(shopper, order)}{page}"
+    make_payment(order, action={"type": "qr", "content": "weixin://wxpay/bizpayurl?pr=x"})
+    usual, still = (shopper.get(path + query).content.decode() for query in ("", "?still"))
+    assert 'http-equiv="refresh"' in usual
+    assert f'<a href="{path}?still">Stop that</a>' in usual
+    assert 'http-equiv="refresh"' not in still
+    assert f'href="{path}">Look again' in still
+
+
+@pytest.mark.parametrize("deed", ["pay/", "cancel/", "link/new/"])
+def test_form_of_a_lost_session_says_nothing_about_money_and_leads_to_the_order(deed):
+    order = make_order()
+    answer = Client(enforce_csrf_checks=True).post(f"/orders/{order.number}/{deed}", {"channel": "wechat"})
+    page = answer.content.decode()
+    assert answer.status_code == 403
+    assert "A payment that you have made is safe" in page
+    assert f'href="/orders/{order.number}/"' in page
+
+
+def test_who_asks_about_a_payment_with_a_lost_session_is_shown_the_way_back():
+    answer = Client(enforce_csrf_checks=True).post(f"/orders/{make_order().number}/check/")
+    assert answer.status_code == 404
+    assert "Send me the link" in answer.content.decode()
+
+
+def test_order_page_says_in_which_zone_its_times_are(shopper):
+    assert "Times are in China Standard Time." in shopper.get(own(shopper, make_order())).content.decode()
+
+
+@pytest.mark.parametrize("deed", ["check", "cancel"])
+def test_page_whose_refreshing_was_stopped_stays_so_after_a_press(shopper, sandbox, deed):
+    order = make_order()
+    make_payment(order)
+    path = own(shopper, order)
+    page = shopper.get(f"{path}pay/?still").content.decode()
+    assert f'action="{path}{deed}/?still"' in page
+    answer = shopper.post(f"{path}{deed}/?still")
+    assert answer.url.endswith("?still")
+    assert "http-equiv" not in shopper.get(answer.url).content.decode()
+
+
+def test_stopping_a_page_s_refreshing_keeps_what_it_shows(shopper, sandbox):
+    order = make_order()
+    path = f"{own(shopper, order)}pay/"
+    make_payment(order, action={"type": "qr", "content": "weixin://wxpay/bizpayurl?pr=x"})
+    usual = shopper.get(f"{path}?choose").content.decode()
+    assert f'<a href="{path}?choose&amp;still">Stop that</a>' in usual
+    still = shopper.get(f"{path}?choose&still").content.decode()
+    assert f'href="{path}?choose">Look again' in still
+    assert "Choose how to pay." in still

@@ -1,17 +1,21 @@
 """Money that goes back by itself: the shopper sees why, how much and how far it is, on every page about the order."""
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from orders.models import Order
 from orders.statuses import CloseReason
 from payments.models import Payment, Receipt, Refund
+from payments.refunding import ask_refund
 from payments.showing import Situation, view_order
 from payments.statuses import RefundStatus
 from shop.checkout.returns import list_returns
 from tests.checkout.conftest import own
 from tests.checkout.situations import close, make_situation, settle
 from tests.factories import make_order, make_payment
+from tests.payments.audit_world import finish
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("wechat")]
 
@@ -153,3 +157,87 @@ def test_late_money_that_reopens_the_order_does_not_go_back():
     close(order, CloseReason.EXPIRED)
     settle(payment)
     assert statuses(order) == []
+
+
+# ---- what somebody gives back ------------------------------------------------------------------------------------
+
+BY_SHOP = "A refund by the shop."
+
+
+def give_back(order: Order, amount: int, **changed: object) -> None:
+    """As staff do, and how far it got."""
+    payment = order.payments.get()
+    refund = ask_refund(payment.number, amount=amount, reason="broken", actor="sue")
+    Refund.objects.filter(pk=refund.pk).update(**changed)
+
+
+def card_of(shopper: Client, order: Order) -> str:
+    return pages(shopper, order)[0].partition("Money that goes back")[2].partition("</section>")[0]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "words"),
+    [
+        (RefundStatus.REFUNDING, Refund.Kind.ASKED, "On its way to your wallet"),
+        (RefundStatus.REFUNDED, Refund.Kind.CONSOLE, "Back in your wallet"),
+        (RefundStatus.REFUNDED, Refund.Kind.BY_HAND, "Sent back to you by hand"),
+        (RefundStatus.FAILED, Refund.Kind.ASKED, "A person is sending it"),
+    ],
+)
+def test_refund_by_people_is_listed_with_its_amount_and_how_far_it_is(shopper, status, kind, words):
+    order = make_situation(Situation.PAID)
+    give_back(order, 900, status=status, kind=kind)
+    card = card_of(shopper, order)
+    assert BY_SHOP in card
+    assert "</small>9.00</span>" in card
+    assert words in card
+
+
+@pytest.mark.parametrize("status", [RefundStatus.PENDING_APPROVAL, RefundStatus.REJECTED])
+def test_refund_that_is_not_approved_is_promised_to_nobody(shopper, status):
+    order = make_situation(Situation.PAID)
+    give_back(order, 900, status=status)
+    assert "Money that goes back" not in pages(shopper, order)[0]
+
+
+@pytest.mark.parametrize(("second", "listed"), [(900, 1), (400, 2)])
+def test_refund_that_failed_is_listed_until_another_took_its_place(shopper, second, listed):
+    order = make_situation(Situation.PAID)
+    give_back(order, 900, status=RefundStatus.FAILED)
+    give_back(order, second, status=RefundStatus.REFUNDED)
+    assert card_of(shopper, order).count(BY_SHOP) == listed
+
+
+def test_order_that_was_paid_twice_and_then_refunded_lists_both(shopper):
+    order = make_situation(Situation.SURPLUS)
+    give_back(order, 12900)
+    card = card_of(shopper, order)
+    assert card.index("Paid twice:") < card.index(BY_SHOP)
+    assert card.count("</small>129.00</span>") == 2
+
+
+def test_only_an_order_with_such_refunds_takes_one_statement_more(shopper):
+    order = make_situation(Situation.PAID)
+    path = own(shopper, order)
+    shopper.get(path)  # the session is read and written once
+    counts = []
+    for _ in range(2):
+        with CaptureQueriesContext(connection) as captured:
+            shopper.get(path)
+        counts.append(len(captured))
+        give_back(order, 900)
+    assert counts[1] == counts[0] + 1
+
+
+def test_title_of_an_order_that_was_paid_twice_tells_so_and_its_heading_tells_of_the_goods(shopper):
+    order_page, pay_page = pages(shopper, make_situation(Situation.SURPLUS))
+    assert "<title>You paid twice ·" in order_page
+    assert "<title>You paid twice ·" in pay_page
+    assert ">We are packing your order</h1>" in order_page
+
+
+def test_page_looks_for_news_of_what_goes_back_until_it_is_back(shopper):
+    order = pay_twice()
+    assert all('data-wait="20"' in page and "refresh" in page for page in pages(shopper, order))
+    finish(Refund.objects.get())
+    assert not [page for page in pages(shopper, order) if 'data-wait="0"' not in page or "http-equiv" in page]

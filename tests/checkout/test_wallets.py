@@ -3,7 +3,8 @@
 import pytest
 
 from payments.channels.registry import CLASSES, can_refund
-from shop.checkout.wallets import list_names, names_by_hand, wallet_of
+from shop.checkout.wallets import names_by_hand, wallet_of
+from shop.languages import join_names
 
 
 @pytest.mark.parametrize(
@@ -17,7 +18,7 @@ from shop.checkout.wallets import list_names, names_by_hand, wallet_of
     ],
 )
 def test_names_stand_in_a_sentence_each_once(names, text):
-    assert list_names(names) == text
+    assert join_names(names) == text
 
 
 @pytest.mark.parametrize("channel", CLASSES)

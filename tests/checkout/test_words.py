@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from django.utils.html import escape
 
 from orders.models import Order
-from orders.statuses import CloseReason
+from orders.statuses import CloseReason, OrderStatus
 from payments.channels.base import Outcome
 from payments.models import Payment, Refund
 from payments.moves import mark_unsure
@@ -91,6 +91,25 @@ def test_page_never_says_failed_or_unpaid(shopper, situation, path):
     page = page_of(shopper, make_situation(situation), path).lower()
     assert "failed" not in page
     assert "unpaid" not in page
+
+
+@pytest.mark.parametrize("situation", Situation)
+def test_pay_page_asks_for_money_and_promises_to_ask_for_it_only_while_the_order_is_to_be_paid(
+    shopper, situation
+):
+    order = make_situation(situation)
+    page = page_of(shopper, order, "pay/")
+    is_to_pay = order.status == OrderStatus.UNPAID
+    assert (">Pay nodrop</h1>" in page) is is_to_pay
+    assert ("we keep asking and find your payment" in page) is is_to_pay
+    has_gone = order.status in (OrderStatus.CLOSED, OrderStatus.REFUNDED)
+    assert (">Your order at nodrop</h1>" in page) is has_gone
+    assert (">Paid to nodrop</h1>" in page) is not (is_to_pay or has_gone)
+
+
+@pytest.mark.parametrize(("quantity", "words"), [(1, "1 item"), (3, "3 items")])
+def test_pay_page_counts_pieces_as_the_cart_does(shopper, quantity, words):
+    assert f"<summary>{words}</summary>" in page_of(shopper, make_order(quantity=quantity), "pay/")
 
 
 @pytest.mark.parametrize("situation", Situation)
@@ -312,3 +331,19 @@ def test_sentence_that_begins_with_the_channel_begins_with_a_capital(channel, su
     order = make_order()
     mark_unsure(make_payment(order, channel=channel))
     assert words_of(order).then == f"{subject} tells us whether you paid"
+
+
+@pytest.mark.parametrize(
+    ("situation", "words"),
+    [
+        (Situation.SURPLUS, "we have sent the second ¥129.00 back to you by hand."),
+        (Situation.LATE, "We have sent ¥129.00 back to you by hand."),
+    ],
+)
+def test_money_that_people_have_sent_back_is_not_said_to_be_in_a_wallet(shopper, situation, words):
+    order = make_situation(situation)
+    Refund.objects.update(status=RefundStatus.REFUNDED, kind=Refund.Kind.BY_HAND)
+    page = page_of(shopper, order)
+    assert words in page
+    assert "Sent back to you by hand" in page
+    assert "wallet" not in page.partition("What happened")[0]

@@ -42,6 +42,7 @@ def test_order_that_is_locked_for_too_long_is_503_with_a_hint_and_nothing_change
         lock_order(number)
         answer = api.apply(number)
     assert problem(answer) == (503, "busy")
+    assert "may have been done or not" in answer.json()["detail"]
     assert int(answer.headers["Retry-After"]) > 0
     assert not Payment.objects.exists()
 

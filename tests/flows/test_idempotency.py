@@ -18,7 +18,7 @@ from django.contrib.auth.models import User
 from django.db.models.functions import Now
 from django.test import Client
 
-from orders.access import token_of
+from orders.access import renew_link, token_of
 from orders.models import Order, Product
 from payments.audit import audit
 from payments.models import Payment, Refund
@@ -120,6 +120,14 @@ def test_replay_of_an_order_tells_what_became_of_it(api):
     assert number_of(again, replayed=True) == order["number"]
     assert again.json()["status"] == "CLOSED"
     assert Order.objects.count() == 1
+
+
+def test_replay_of_an_order_gives_no_token_of_a_link_that_was_made_since(api):
+    order = api.place_tea().json()
+    renew_link(order["number"])
+    again = api.place_tea()
+    assert number_of(again, replayed=True) == order["number"]
+    assert "token" not in again.json()
 
 
 @whatever_redis_does

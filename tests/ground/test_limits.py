@@ -1,6 +1,7 @@
 """The limit in front of the web: what is too large is refused before anybody reads or stores it."""
 
 import asyncio
+import json
 
 import pytest
 
@@ -27,7 +28,7 @@ def ask(chunks: list[bytes], headers: list[tuple[bytes, bytes]] | None = None) -
     async def send(message):
         sent.append(message)
 
-    scope = {"type": "http", "headers": headers or []}
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": headers or []}
     asyncio.run(LimitBody(echo, most=10)(scope, receive, send))
     return sent[0]["status"], sent[1]["body"], len(chunks) - len(waiting)
 
@@ -56,7 +57,9 @@ def test_client_that_goes_away_is_let_go():
     async def send(message):
         raise AssertionError("nobody is there")
 
-    asyncio.run(LimitBody(echo)({"type": "http", "headers": []}, receive, send))
+    asyncio.run(
+        LimitBody(echo)({"type": "http", "method": "POST", "path": "/", "headers": []}, receive, send)
+    )
 
 
 @pytest.mark.parametrize(("may_be", "expected"), [(30, (200, 3)), (20, (413, 0)), (None, (413, 0))])
@@ -78,6 +81,11 @@ def test_larger_body_is_handed_on_unread_only_where_and_as_far_as_it_is_allowed(
     async def larger(scope):
         return may_be
 
-    scope = {"type": "http", "headers": [(b"content-length", b"29")]}
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"content-length", b"29")]}
     asyncio.run(LimitBody(app, most=10, larger=larger)(scope, receive, send))
     assert (sent[0]["status"], len(read)) == expected
+
+
+def test_refusal_is_in_the_language_of_who_sends():
+    status, body, _ = ask([b"01234567890"], [(b"accept-language", b"zh-CN")])
+    assert (status, json.loads(body)["detail"]) == (413, "请求正文过大。")

@@ -7,6 +7,7 @@ import logging.config
 
 import pytest
 import structlog
+from django.test import RequestFactory
 
 from shop.logs import REDACTED, logging_settings, redact
 
@@ -63,3 +64,18 @@ def test_what_an_exception_quotes_of_a_person_is_redacted():
     assert "anna" not in told.lower()
     assert "550" in told
     assert told.endswith("\nend")
+
+
+def test_link_to_an_order_opens_nothing_for_whoever_reads_the_servers_lines(lines):
+    logging.getLogger("uvicorn.error").info(
+        '%s - "WebSocket %s" [accepted]', "addr", "/ws/orders/N1/?token=4RnAf-J5&a=1"
+    )
+    logging.getLogger("uvicorn.access").info('"GET /orders/N1/?token=4RnAf-J5"')
+    [line] = lines()
+    assert line["event"] == f'addr - "WebSocket /ws/orders/N1/?token={REDACTED}&a=1" [accepted]'
+
+
+def test_request_that_broke_is_named_without_its_link(lines):
+    request = RequestFactory().get("/orders/N1/?token=4RnAf-J5")
+    logging.getLogger("django.request").error("Internal Server Error", extra={"request": request})
+    assert lines()[0]["request"] == "GET /orders/N1/"

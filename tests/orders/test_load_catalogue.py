@@ -1,5 +1,6 @@
 """The demo's goods: made once, never reset."""
 
+import re
 from io import StringIO
 
 import pytest
@@ -7,6 +8,7 @@ from django.conf import settings
 from django.core.management import call_command
 
 from orders.models import Product
+from shop.languages import speaking
 from shop.money import CURRENCIES
 
 pytestmark = pytest.mark.django_db
@@ -34,3 +36,21 @@ def test_loading_again_keeps_price_and_stock_and_brings_back_what_is_missing():
     tea = Product.objects.get(sku="longjing-tea")
     assert (tea.price, tea.stock) == (1, 3)
     assert Product.objects.count() == 9
+
+
+def test_every_product_is_told_in_both_languages():
+    load()
+    for product in Product.objects.all():
+        with speaking("zh-hans"):
+            chinese = (product.local_name, product.local_description)
+        assert all(re.search(r"[\u4e00-\u9fff]", text) for text in chinese)
+        assert not re.search(r"[\u4e00-\u9fff]", product.local_name + product.local_description)
+
+
+def test_product_of_an_english_shop_gets_its_chinese_words_and_keeps_its_own():
+    load()
+    Product.objects.filter(sku="longjing-tea").update(name_zh_hans="", description_zh_hans="")
+    Product.objects.filter(sku="celadon-cup").update(name_zh_hans="杯子")
+    load()
+    assert Product.objects.get(sku="longjing-tea").name_zh_hans == "龙井茶"
+    assert Product.objects.get(sku="celadon-cup").name_zh_hans == "杯子"

@@ -411,6 +411,18 @@ def receipt_is_mailed_late(world: World) -> str:
     return world.paid.number
 
 
+@plant("I6", "which is later than")
+def link_is_mailed_late(world: World) -> str:
+    set_alarm("mail_link", world.paid.number, in_s=3605)
+    return world.paid.number
+
+
+@plant("I6", "has an alarm mail_returned, but it is finished or not there")
+def shopper_is_to_be_told_of_money_that_is_not_back(world: World) -> str:
+    set_alarm("mail_returned", world.on_its_way.number, in_s=5)
+    return world.on_its_way.number
+
+
 # ---- I7 ----------------------------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django_redis import get_redis_connection
 
-from orders.access import token_of
+from orders.access import renew_link, token_of
 from orders.models import Order
 from orders.moves import close_order, lock_order
 from orders.statuses import CloseReason
@@ -193,6 +193,16 @@ def test_stranger_is_not_answered_from_a_warm_cache(client, shopper):
     for headers in ({}, {"Authorization": "Bearer wrong"}):
         answer = client.get(f"/api/v1/orders/{shopper.order.number}/status", headers=headers)
         assert answer.status_code == 404
+
+
+def test_old_link_is_not_answered_from_a_warm_cache_once_there_is_a_new_one(shopper, client):
+    path, headers = f"/api/v1/orders/{shopper.order.number}/status", dict(shopper.headers)
+    assert [shopper.status()["version"] for _ in range(2)] == [shopper.order.version] * 2
+    renewed = renew_link(shopper.order.number)
+    renew_state(renewed.number)
+    assert client.get(path, headers=headers).status_code == 404
+    assert Shopper(client, renewed).status()["version"] == renewed.version
+    assert client.get(path, headers=headers).status_code == 404
 
 
 def test_open_page_has_the_channel_asked_though_others_are_answered_from_the_cache(shopper):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.test import override_settings
 
-from payments.checks import check_channels, check_mail, check_proxy
+from payments.checks import check_channels, check_links, check_mail, check_proxy
 
 BOLETO = {
     "BASE_URL": "https://api.stripe.com",
@@ -110,3 +110,10 @@ def test_missing_mail_server_is_found(settings, host, findings):
 def test_https_shop_that_does_not_say_what_speaks_https_for_it_is_warned(settings, url, behind, findings):
     settings.PUBLIC_URL, settings.BEHIND_PROXY = url, behind
     assert [finding.id for finding in check_proxy()] == findings
+
+
+@pytest.mark.parametrize("days", [0, -1, 3651])
+def test_links_to_orders_that_end_at_once_or_never_are_found(settings, days):
+    assert check_links() == []
+    settings.ORDER_LINK_DAYS = days
+    assert [finding.id for finding in check_links()] == ["payments.E021"]

@@ -127,7 +127,7 @@ def test_database_refuses_a_settled_receipt_of_another_amount():
 
 def test_pages_that_wait_are_woken(monkeypatch):
     rung: list[str] = []
-    monkeypatch.setattr("payments.following.ring", rung.append)
+    monkeypatch.setattr("payments.cached.ring", rung.append)
     order = settle(make_order())
     handle_now("follow_up", order.number)
     assert rung == [order.number]

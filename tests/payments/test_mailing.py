@@ -1,14 +1,19 @@
 """The receipt by mail: once for each paid order, however often it is tried, and never in the way of anything else."""
 
 import smtplib
+from datetime import timedelta
 
 import pytest
 from django.core import mail
+from django.utils.translation import gettext
 
 from orders.models import Order
+from payments.mailing import ask_for_link
 from payments.models import Case, Receipt
 from payments.settling import settle_payment
 from shop.alarms import handle_now
+from shop.languages import CODES, long_day, speaking
+from shop.mail import COLUMNS
 from shop.models import Alarm, Source
 from tests.factories import by_hand, make_order, make_payment, report
 
@@ -39,6 +44,40 @@ def test_paid_order_is_mailed_a_receipt(order, settings):
         assert fact in sent.body
     assert Receipt.objects.get().mailed_at is not None
     assert not Alarm.objects.filter(kind="mail_receipt").exists()
+
+
+def test_receipt_says_until_when_its_link_lives(order, settings):
+    settings.ORDER_LINK_DAYS = 10
+    handle_now("mail_receipt", order.number)
+    [sent] = mail.outbox
+    assert f"The link works until {long_day(order.created_at + timedelta(days=10))}." in sent.body
+
+
+@pytest.mark.parametrize("language", sorted(CODES))
+def test_mails_speak_the_language_of_the_order_whoever_is_at_work(language):
+    with speaking(language):
+        order = make_order()
+        expected = [
+            gettext("Your payment for order %(number)s"),
+            gettext("The link to your order %(number)s"),
+        ]
+    settle_payment(report(make_payment(order)), channel="wechat", source=Source.QUERY)
+    ask_for_link(order.number, order.email)
+    for alarm in ("follow_up", "mail_receipt", "mail_link"):
+        handle_now(alarm, order.number)
+    assert [sent.subject for sent in mail.outbox] == [each % {"number": order.number} for each in expected]
+
+
+def test_mails_are_narrow_and_have_no_two_empty_lines(order):
+    Order.objects.update(name="Anna\nMaria " + "Longname " * 9)
+    ask_for_link(order.number, order.email)
+    handle_now("mail_receipt", order.number)
+    handle_now("mail_link", order.number)
+    for sent in mail.outbox:
+        lines = sent.body.splitlines()
+        assert all(len(line) <= COLUMNS for line in lines if "://" not in line)
+        assert "\n\n\n" not in sent.body
+    assert mail.outbox[0].body.startswith("Hello Anna Maria Longname")
 
 
 def test_receipt_is_mailed_once(order):

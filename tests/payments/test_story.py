@@ -15,6 +15,7 @@ from orders.moves import close_order, lock_order, move_order
 from orders.statuses import CloseReason, OrderStatus
 from payments.cases import open_case
 from payments.channels.base import Outcome, RefundReport
+from payments.mailing import ask_for_link
 from payments.models import (
     Call,
     Callback,
@@ -27,20 +28,21 @@ from payments.models import (
     RefusedCallback,
     StaffAction,
 )
-from payments.moves import QUERY_PAYMENT, mark_unsure, supersede_payment
+from payments.moves import MAIL_RETURNED, QUERY_PAYMENT, mark_unsure, supersede_payment
 from payments.refunding import ask_refund
 from payments.returning import settle_refund
 from payments.settling import settle_payment
 from payments.showing import Mood
 from payments.statuses import PaymentStatus, RefundStatus
 from payments.story import MOST, read_story
-from payments.story.outlook import MAIL_RECEIPT, TAKE_CALLBACK
+from payments.story.outlook import MAIL_LINK, MAIL_RECEIPT, TAKE_CALLBACK
 from payments.story.telling import EVENTS
 from payments.story.words import ANSWERS, tell_due, tell_span, tell_when
-from shop.alarms import kinds, set_alarm
+from shop.alarms import handle_now, kinds, set_alarm
 from shop.events import record
 from shop.models import Alarm, Event, Source
 from tests.factories import by_hand, make_order, make_payment, report
+from tests.payments.audit_world import finish
 
 pytestmark = pytest.mark.django_db
 
@@ -170,6 +172,24 @@ def test_receipt_that_is_still_to_be_mailed_is_said(order):
     pay(make_payment(order))
     set_alarm(MAIL_RECEIPT, order.number, in_s=30)
     assert "The receipt is mailed at " in outlook(order)[1]
+
+
+def test_link_that_is_still_to_be_mailed_is_said_and_then_told(order):
+    ask_for_link(order.number, order.email)
+    assert "The order's link is mailed at " in outlook(order)[1]
+    handle_now(MAIL_LINK, order.number)
+    assert "Link mailed" in told(order)
+
+
+def test_mail_that_money_is_back_is_said_and_then_told(order):
+    payment = make_payment(order)
+    pay(payment)
+    pay(payment, channel_number="second")
+    refund = Refund.objects.get()
+    finish(refund)
+    assert f"That refund {refund.number} is back is mailed at " in outlook(order)[1]
+    handle_now(MAIL_RETURNED, refund.number)
+    assert "Mailed that the money is back" in told(order)
 
 
 def test_second_payment_is_on_its_way_back_and_when_it_is_asked_about(order):
@@ -356,7 +376,7 @@ def test_every_outcome_has_its_words():
 
 
 def test_alarms_of_other_rooms_are_named_as_they_are_set():
-    assert {MAIL_RECEIPT, TAKE_CALLBACK} <= set(kinds())
+    assert {MAIL_RECEIPT, MAIL_LINK, TAKE_CALLBACK} <= set(kinds())
 
 
 @pytest.mark.parametrize(
@@ -547,7 +567,8 @@ def test_lines_of_other_orders_are_not_told(order):
 def test_every_status_of_an_event_has_its_words(order):
     """What is not in the table would be told by its bare status."""
     statuses = {"order": OrderStatus, "payment": PaymentStatus, "refund": RefundStatus}
-    assert set(EVENTS) == {(kind, status) for kind, all_of_it in statuses.items() for status in all_of_it}
+    steps = {(kind, status) for kind, all_of_it in statuses.items() for status in all_of_it}
+    assert set(EVENTS) == steps | {("link", "RENEWED"), ("mail", "LINK"), ("mail", "RETURNED")}
 
 
 def statements(order: Order) -> int:

@@ -414,7 +414,14 @@ BUGS = (
         name="whoever knows the number is answered from the cache",
         file="payments/cached.py",
         before="    if value is None or admitted is None:",
-        after="    if value is None:",
+        after="    admitted = admitted or value\n    if value is None:",
+        caught_by=(f"{MONEY}/test_cached.py",),
+    ),
+    Bug(
+        name="an old link is answered from the cache",
+        file="payments/cached.py",
+        before=' if admitted["version"] == state.version else None',
+        after="",
         caught_by=(f"{MONEY}/test_cached.py",),
     ),
     Bug(

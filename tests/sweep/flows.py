@@ -22,7 +22,7 @@ def paid(order: str = "READY_FOR_SHIPMENT", **changed: Any) -> dict[str, Any]:
         "refunds_at_channel": 0,
         "kept_by_channel": PRICE,
         "stock": 9,
-        "is_mailed": True,
+        "mails": ["receipt"],
         "cases": [],
     }
     return settled | changed
@@ -31,7 +31,7 @@ def paid(order: str = "READY_FOR_SHIPMENT", **changed: Any) -> dict[str, Any]:
 def unpaid(*, live: int = 0, payable: int | None = None) -> dict[str, Any]:
     """An order without money; how many codes we offer, and how many the channel would still take money for."""
     at_channel = live if payable is None else payable
-    return paid("UNPAID", live=live, payable=at_channel, receipts=[], kept_by_channel=0, is_mailed=False)
+    return paid("UNPAID", live=live, payable=at_channel, receipts=[], kept_by_channel=0, mails=[])
 
 
 def closed(*, payable: int = 0) -> dict[str, Any]:
@@ -46,15 +46,15 @@ def given_back(order: str, *receipts: str, **changed: Any) -> dict[str, Any]:
 
 
 SETTLED = paid()
-PAID_TWICE = given_back("READY_FOR_SHIPMENT", "settled", "surplus")
+PAID_TWICE = given_back("READY_FOR_SHIPMENT", "settled", "surplus", mails=["receipt", "returned"])
 CLOSED = closed()
-LATE = given_back("CLOSED", "late", kept_by_channel=0, stock=10, is_mailed=False)
+LATE = given_back("CLOSED", "late", kept_by_channel=0, stock=10, mails=["returned"])
 # What a channel cannot give back, people do.
 PAID_TWICE_BY_HAND = paid(receipts=["settled", "surplus"], kept_by_channel=2 * PRICE, cases=["payout"])
 LATE_BY_HAND = closed() | {"receipts": ["late"], "kept_by_channel": PRICE, "cases": ["payout"]}
 REFUNDED = given_back("REFUNDED", "settled", kept_by_channel=0, stock=10)
 # Given back before the receipt was mailed: then nobody is thanked any more.
-REFUNDED_SOON = REFUNDED | {"is_mailed": False}
+REFUNDED_SOON = REFUNDED | {"mails": []}
 
 
 class Flow:

@@ -6,6 +6,7 @@ Its verbs are what people, the channel and time do from outside; each goes throu
 import http.client
 import json
 import logging
+import re
 import select
 import socket
 from collections.abc import Callable, Container, Mapping
@@ -374,7 +375,7 @@ class World:
             "refunds_at_channel": len(back),
             "kept_by_channel": paid - sum(made["amount"] for made in back),
             "stock": Product.objects.get().stock,
-            "is_mailed": any(Path(settings.EMAIL_FILE_PATH).iterdir()),
+            "mails": sorted({about for file in Path(settings.EMAIL_FILE_PATH).iterdir() for about in _abouts(file)}),
             "cases": sorted(Case.objects.filter(resolved_at__isnull=True).values_list("kind", flat=True)),
         }
 
@@ -393,3 +394,11 @@ def forget_in_redis(is_over: Callable[[redis.Redis, bytes], bool]) -> None:
     for name in client.scan_iter(match=full_name("*"), count=1000):
         if is_over(client, name):
             client.delete(name)
+
+
+def _abouts(file: Path) -> list[str]:
+    """What the mails of one file are about: "receipt", "returned" or "link", as their numbers say.
+
+    Django names a file by the second and by where its sender lies in memory: two mails of one second may share one.
+    """
+    return re.findall(r"^Message-ID: <(\w+)-", file.read_text(), re.MULTILINE)
