@@ -53,6 +53,7 @@ DEADLINES: dict[Case.Kind, timedelta] = {
     Case.Kind.IRREGULAR: timedelta(hours=24),
     Case.Kind.BOOKS: timedelta(hours=72),
     Case.Kind.PROPOSAL: timedelta(hours=24),
+    Case.Kind.WEBHOOK: timedelta(hours=24),
 }
 
 

@@ -323,6 +323,7 @@ class Case(models.Model):
         IRREGULAR = "irregular", _("The channel itself calls it irregular")
         BOOKS = "books", _("The channel's books and ours differ")
         PROPOSAL = "proposal", _("A settlement waits for a second person")
+        WEBHOOK = "webhook", _("Another system could not be told")
 
     kind = models.CharField(max_length=20, choices=Kind.choices)
     subject = models.CharField(max_length=64, help_text=_("public number of what it is about"))

@@ -1,9 +1,13 @@
 """Rows of the ground, used by every floor: alarms, events, heartbeats. They name their subject by its public number."""
 
+from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
+
+from shop.numbers import new_endpoint_number, new_event_number, new_key_number
 
 
 class Source(models.TextChoices):
@@ -116,3 +120,125 @@ class IdempotencyKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.scope} {self.key}"
+
+
+class BusinessEvent(models.Model):
+    """Something that the shop's other systems are told of, written in the transaction that makes it true.
+
+    `stream` is the order's number, or what stands for it where there is no order; the database counts `sequence` within it,
+    from 1 without a gap. `position` is its place in the feed of all: given later by one publisher at a time, so that whoever
+    has read up to a position has read everything before it.
+    """
+
+    number = models.CharField(max_length=32, unique=True, default=new_event_number, editable=False)
+    stream = models.CharField(max_length=64)
+    sequence = models.PositiveIntegerField(db_default=0, editable=False)
+    type = models.CharField(max_length=30)
+    subject = models.CharField(max_length=64, help_text=_("public number of what it is about"))
+    data = models.JSONField(default=dict)
+    position = models.PositiveBigIntegerField(null=True, blank=True, unique=True)
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["stream", "sequence"], name="one_place_in_a_stream")]
+        indexes = [
+            models.Index(fields=["id"], condition=Q(position__isnull=True), name="event_unpublished"),
+            models.Index(fields=["at"], name="business_event_at"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.stream}/{self.sequence}"
+
+
+class Endpoint(models.Model):
+    """Where another system wants to be told. Its secrets are sealed; the former one signs as well until `old_until`."""
+
+    number = models.CharField(max_length=32, unique=True, default=new_endpoint_number, editable=False)
+    url = models.CharField(max_length=500)
+    note = models.CharField(max_length=100, blank=True)
+    # What it wants to be told of; empty for everything.
+    types = models.JSONField(default=list, blank=True)
+    secret = models.TextField(editable=False)
+    old_secret = models.TextField(blank=True, editable=False)
+    old_until = models.DateTimeField(null=True, blank=True)
+    # The first of the failures since it last took something; None while all is well.
+    failing_since = models.DateTimeField(null=True, blank=True)
+    # Switched off, by a person or after failing for long: nothing is sent, what happens is kept for it.
+    off_at = models.DateTimeField(null=True, blank=True)
+    # Nothing is kept for it any more, and it is shown nowhere but in history.
+    removed_at = models.DateTimeField(null=True, blank=True)
+    # What is published from here on is its own.
+    since_position = models.PositiveBigIntegerField(default=0)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["id"]
+        permissions = [("manage_endpoint", gettext_noop("Can add, change and switch webhook endpoints"))]
+
+    def __str__(self) -> str:
+        return self.note or self.url
+
+
+class Delivery(models.Model):
+    """One event for one endpoint. Within a stream the earlier one goes first."""
+
+    class Status(models.TextChoices):
+        WAITING = "WAITING", _("Waiting")
+        TAKEN = "TAKEN", _("Taken")
+        DEAD = "DEAD", _("Given up")  # a person has a case about it
+
+    endpoint = models.ForeignKey(Endpoint, on_delete=models.PROTECT, related_name="deliveries")
+    event = models.ForeignKey(BusinessEvent, on_delete=models.CASCADE, related_name="deliveries")
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.WAITING)
+    # Tries of this event at this endpoint, and when the first was made.
+    tries = models.PositiveIntegerField(default=0, db_default=0)
+    first_tried_at = models.DateTimeField(null=True, blank=True)
+    tried_at = models.DateTimeField(null=True, blank=True)
+    # What came of the last try: the HTTP status, or in a word why there was none.
+    answer = models.CharField(max_length=100, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["endpoint", "event"], name="one_delivery_for_each_endpoint")
+        ]
+        indexes = [
+            models.Index(fields=["endpoint", "id"], condition=Q(status="WAITING"), name="delivery_waiting"),
+            models.Index(fields=["endpoint", "id"], condition=Q(status="DEAD"), name="delivery_dead"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event} to {self.endpoint}"
+
+
+class ApiKey(models.Model):
+    """What another system shows to be let in. Only a hash of it is kept; it is shown once, when it is made.
+
+    `owner` is who answers for it: it may do no more than its scopes, nor than what its owner may do at the moment.
+    """
+
+    number = models.CharField(max_length=32, unique=True, default=new_key_number, editable=False)
+    name = models.CharField(max_length=100)
+    secret_hash = models.CharField(max_length=64, editable=False)
+    # The former secret counts until `old_until`, so that a system can be given the new one without a gap.
+    old_hash = models.CharField(max_length=64, blank=True, editable=False)
+    old_until = models.DateTimeField(null=True, blank=True)
+    scopes = models.JSONField(default=list)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", null=True, blank=True
+    )
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["id"]
+        permissions = [("manage_key", gettext_noop("Can make, rotate and revoke API keys"))]
+
+    def __str__(self) -> str:
+        return self.name

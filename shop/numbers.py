@@ -37,3 +37,18 @@ def new_refund_number() -> str:
 def new_proposal_number() -> str:
     """24 characters, like a payment's."""
     return new_number("E", letters=23)
+
+
+def new_event_number() -> str:
+    """24 characters: the id by which a receiver knows that it was told before."""
+    return new_number("V", letters=23)
+
+
+def new_endpoint_number() -> str:
+    """12 characters: it names an endpoint to staff and nobody else."""
+    return new_number("W", letters=11)
+
+
+def new_key_number() -> str:
+    """12 characters: the part of an API key that is no secret."""
+    return new_number("K", letters=11)

@@ -375,7 +375,9 @@ class World:
             "refunds_at_channel": len(back),
             "kept_by_channel": paid - sum(made["amount"] for made in back),
             "stock": Product.objects.get().stock,
-            "mails": sorted({about for file in Path(settings.EMAIL_FILE_PATH).iterdir() for about in _abouts(file)}),
+            "mails": sorted(
+                {about for file in Path(settings.EMAIL_FILE_PATH).iterdir() for about in _abouts(file)}
+            ),
             "cases": sorted(Case.objects.filter(resolved_at__isnull=True).values_list("kind", flat=True)),
         }
 
