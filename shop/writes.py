@@ -24,6 +24,8 @@ class Waiting:
 
     statements: list[tuple[str, str, Sequence[Any]]] = field(default_factory=list)
     rows: set[Hashable] = field(default_factory=set)
+    # Which statement inserts rows of this model with these columns.
+    inserts: dict[tuple[type[Model], tuple[str, ...]], int] = field(default_factory=dict)
 
 
 _waiting: ContextVar[Waiting | None] = ContextVar("waiting", default=None)
@@ -65,6 +67,7 @@ def _send() -> None:
     statements = list(waiting.statements)
     waiting.statements.clear()
     waiting.rows.clear()
+    waiting.inserts.clear()
     *first, (_, last, _) = statements
     named = ", ".join(f"{name} as ({sql})" for name, sql, _ in first)
     _execute(
@@ -79,11 +82,30 @@ def _send_first(execute: Callable[..., Any], *statement: Any) -> Any:
 
 
 def insert(*rows: Model) -> None:
-    """Insert new rows of one model, or none. Columns that the database fills stay as they are in Python; so does the key."""
+    """Insert new rows of one model, or none. Columns that the database fills stay as they are in Python; so does the key.
+
+    Inside `together` rows of one model travel in one INSERT: only so does PostgreSQL take them in their order.
+    """
     if not rows:
         return
     model, given = type(rows[0]), _given(rows[0])
-    write(_insert_sql(model, given, len(rows)), *[value for row in rows for value in _values(row, given)])
+    values = [value for row in rows for value in _values(row, given)]
+    if not _join_insert(model, given, values):
+        write(_insert_sql(model, given, len(rows)), *values)
+
+
+def _join_insert(model: type[Model], given: tuple[str, ...], values: list[Any]) -> bool:
+    """Add the rows to the INSERT that waits already; False when there is none, and the next write begins it."""
+    waiting = _waiting.get()
+    if waiting is None:
+        return False
+    place = waiting.inserts.setdefault((model, given), len(waiting.statements))
+    if place == len(waiting.statements):
+        return False
+    name, _, before = waiting.statements[place]
+    all_values = [*before, *values]
+    waiting.statements[place] = (name, _insert_sql(model, given, len(all_values) // len(given)), all_values)
+    return True
 
 
 def update(row: Model, *, counting: str = "", **columns: Any) -> None:

@@ -1,0 +1,1 @@
+"""Telling the shop's other systems what happened: publishing events, and delivering them to endpoints."""
