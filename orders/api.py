@@ -1,6 +1,5 @@
 """API doors of the goods: the catalogue and placing an order."""
 
-import hashlib
 from typing import Any
 
 from django.conf import settings
@@ -11,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from orders.access import find_order, remember, token_of
+from orders.access import check_shopper, find_order, remember, token_of
 from orders.errors import (
     DuplicateOrder,
     InvalidOrder,
@@ -24,15 +23,15 @@ from orders.models import Order, Product
 from orders.placing import Contact, Item, Placed, place_once, place_order
 from shop.api import (
     Flag,
-    ShopperAuthentication,
     StrictSerializer,
     Text,
     Whole,
     answer_once,
-    bearer_token,
     describe_error,
     read_key,
 )
+from shop.keyring import Scope
+from shop.keys import Asker, MissingScope, asker_of, digest
 from shop.problems import Problem, answer
 from shop.sessions import held_session
 
@@ -99,30 +98,36 @@ class ProductsView(APIView):
 class OrdersView(APIView):
     """`POST orders` items, contact, again: place an order, once for each Idempotency-Key."""
 
-    authentication_classes = (ShopperAuthentication,)
-
     def post(self, request: Request) -> HttpResponse:
+        asker = asker_of(request)
+        asker.check_scope(Scope.ORDERS_WRITE)
         wanted = PlaceOrderSerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
         try:
             placed = _place(request, **wanted.validated_data)
         except DuplicateOrder as error:
-            return answer(_duplicate(request, error))
-        if request.session.session_key:  # a browser that is known; others come back by the token
+            return answer(_duplicate(asker, error))
+        if _session_of(request):  # a browser that is known; others come back by the token
             with held_session(request._request) as held:
                 remember(held, placed.order)
         return answer_once(_placed_fields(placed), status=201, is_replay=placed.is_replay)
 
 
 def _place(request: Request, items: list[Any], contact: dict[str, str], *, again: bool) -> Placed:
-    session = request.session.session_key
-    # Two clients may use the same key; where nobody is known by a session, the body tells them apart.
-    scope = f"orders:{hashlib.sha256(session.encode()).hexdigest()[:32]}" if session else "orders"
-    key = read_key(request, scope)
+    asker, session = asker_of(request), _session_of(request)
+    # Two clients may use the same key; where nobody is known by a key or a session, the body tells them apart.
+    key = read_key(request, f"orders:{digest(session)}" if session else asker.scope_of_keys("orders"))
     wanted = [Item(**item) for item in items], Contact(**contact)
+    by: dict[str, Any] = {"source": asker.source, "actor": asker.actor}
     if key is None:
-        return Placed(place_order(*wanted, again=again), is_replay=False)
-    return place_once(key, *wanted, again=again)
+        return Placed(place_order(*wanted, again=again, **by), is_replay=False)
+    # A system that names its requests places two alike orders only if it means to.
+    return place_once(key, *wanted, again=again or asker.key is not None, **by)
+
+
+def _session_of(request: Request) -> str:
+    """The key of the browser's session; empty for a system, and where nobody is known by one."""
+    return "" if asker_of(request).key is not None else request.session.session_key or ""
 
 
 def _placed_fields(placed: Placed) -> dict[str, Any]:
@@ -132,11 +137,29 @@ def _placed_fields(placed: Placed) -> dict[str, Any]:
     return order_fields(order) if is_renewed else placed_fields(order)
 
 
-def _duplicate(request: Request, error: DuplicateOrder) -> Problem:
+def find_order_for(asker: Asker, number: str, scope: Scope = Scope.ORDERS_READ) -> Order:
+    """The order, for its shopper, and for who may do `scope` to every order. Raises MissingScope, OrderNotFound."""
+    asker.check_scope(scope)
+    return find_order(number, token=asker.token, session=asker.session, sees_all=asker.may(scope))
+
+
+def find_own_order(asker: Asker, number: str, scope: Scope) -> Order:
+    """The order, for its shopper or a system in the shopper's place, to do something with it.
+
+    Raises MissingScope, OrderNotFound; NotTheShopper for staff, who see it and do nothing.
+    """
+    if asker.key is not None:
+        return find_order_for(asker, number, scope)
+    order = find_order_for(asker, number)
+    check_shopper(order, token=asker.token, session=asker.session)
+    return order
+
+
+def _duplicate(asker: Asker, error: DuplicateOrder) -> Problem:
     """The refusal, which names the first order to whoever may see it and to nobody else."""
     try:
-        first = find_order(error.number, token=bearer_token(request), session=request.session)
-    except OrderNotFound:
+        first = find_order_for(asker, error.number)
+    except (OrderNotFound, MissingScope):
         extra = {}
     else:
         extra = {"order": first.number, "pay_url": pay_url(first)}

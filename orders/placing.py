@@ -32,6 +32,9 @@ from shop.sentences import say
 from shop.transactions import transactional
 from shop.writes import insert, together
 
+# Whom the history names as having wanted the order.
+By = tuple[Source, str]
+
 MAX_LINES = 50
 MAX_QUANTITY = 999
 # The narrowest channel takes amounts of up to twelve digits.
@@ -69,24 +72,39 @@ class Placed:
     is_replay: bool
 
 
-def place_order(items: Sequence[Item], contact: Contact, *, again: bool = False) -> Order:
+def place_order(
+    items: Sequence[Item],
+    contact: Contact,
+    *,
+    again: bool = False,
+    source: Source = Source.SHOPPER,
+    actor: str = "",
+) -> Order:
     """Place an order of `items` for `contact`, unpaid, its goods taken off the shelf until it expires.
 
-    Raises InvalidOrder (also UnknownProduct, MixedCurrency) or OutOfStock, and DuplicateOrder when the same was ordered a
+    `source` and `actor`: who stands in the history, where it is not the shopper. Raises InvalidOrder (also UnknownProduct, MixedCurrency) or OutOfStock, and DuplicateOrder when the same was ordered a
     moment ago and nobody says that it is wanted `again`; with nothing changed. Never inside a transaction.
     """
-    return _place(items, contact, again=again, key=None).order
+    return _place(items, contact, again=again, key=None, by=(source, actor)).order
 
 
-def place_once(key: Key, items: Sequence[Item], contact: Contact, *, again: bool = False) -> Placed:
+def place_once(
+    key: Key,
+    items: Sequence[Item],
+    contact: Contact,
+    *,
+    again: bool = False,
+    source: Source = Source.SHOPPER,
+    actor: str = "",
+) -> Placed:
     """The same, once for each key: a repeat finds the order that the first one has placed.
 
     Raises also KeyMismatch, InProgress.
     """
-    return _place(items, contact, again=again, key=key)
+    return _place(items, contact, again=again, key=key, by=(source, actor))
 
 
-def _place(items: Sequence[Item], contact: Contact, *, again: bool, key: Key | None) -> Placed:
+def _place(items: Sequence[Item], contact: Contact, *, again: bool, key: Key | None, by: By) -> Placed:
     check_contact(contact)
     wanted = merge_items(items)
     made = find_made(key) if key else None
@@ -94,7 +112,7 @@ def _place(items: Sequence[Item], contact: Contact, *, again: bool, key: Key | N
         return _replay(made)
     order = Order(number=new_order_number(), content_hash=content_hash(wanted, contact))
     if again or not settings.DUPLICATE_WINDOW_S:
-        return _write_down(order, wanted, contact, key=key, again=True)
+        return _write_down(order, wanted, contact, key=key, again=True, by=by)
     first = find_first(order)
     if first is not None:
         made = find_made(key) if key else None  # that was this very request, a moment ago
@@ -102,7 +120,7 @@ def _place(items: Sequence[Item], contact: Contact, *, again: bool, key: Key | N
             return _replay(made)
         raise DuplicateOrder(first)
     try:
-        return _write_down(order, wanted, contact, key=key, again=False)
+        return _write_down(order, wanted, contact, key=key, again=False, by=by)
     except BaseException:
         forget(order)
         raise
@@ -114,7 +132,7 @@ def _replay(made: Made) -> Placed:
 
 @transactional
 def _write_down(
-    order: Order, wanted: dict[str, int], contact: Contact, *, key: Key | None, again: bool
+    order: Order, wanted: dict[str, int], contact: Contact, *, key: Key | None, again: bool, by: By
 ) -> Placed:
     made = claim_key(key, subject=order.number, status=201) if key else None
     if made is not None:
@@ -142,7 +160,7 @@ def _write_down(
             )
         )
         take_stock(lines)
-        record([_placed(order)])
+        record([_placed(order, *by)])
         set_alarm(EXPIRE_ORDER, order.number, at=order.expires_at)
     return Placed(order, is_replay=False)
 
@@ -212,12 +230,13 @@ def _fill(order: Order, products: Sequence[Product], wanted: dict[str, int], con
     order.expires_at = now + timedelta(seconds=settings.ORDER_LIFETIME_S)
 
 
-def _placed(order: Order) -> Change:
+def _placed(order: Order, source: Source, actor: str) -> Change:
     return Change(
         subject_kind="order",
         subject=order.number,
         order_number=order.number,
         from_status="",
         to_status=OrderStatus.UNPAID,
-        source=Source.SHOPPER,
+        source=source,
+        actor=actor,
     )

@@ -2,13 +2,11 @@
 refunds.
 """
 
-import hashlib
 import time
 from typing import Any, cast
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.contrib.auth.models import User
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.translation import gettext as _
@@ -17,8 +15,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from orders.access import check_shopper, find_order, is_token_of
-from orders.api import order_fields
+from orders.access import check_seen, check_shopper, is_shopper, is_token_of
+from orders.api import find_order_for, find_own_order, order_fields
 from orders.errors import OrderNotFound
 from orders.models import Order
 from orders.statuses import OrderStatus
@@ -42,21 +40,23 @@ from payments.errors import (
 )
 from payments.models import Payment, Refund
 from payments.querying import keep_asking, query_by_person
-from payments.recording import ask_refund_as, check_may_refund
+from payments.recording import ask_refund_as, who_may_refund
 from payments.showing import OrderState
 from shop.api import (
     Flag,
-    ShopperAuthentication,
     StrictSerializer,
     Text,
     Whole,
     answer_once,
-    bearer_token,
+    answer_problem,
     describe_error,
     read_key,
 )
 from shop.bell import Listening
+from shop.keyring import BadKey, Scope
+from shop.keys import Asker, MissingScope, asker_of, bearer_token, digest, is_by_key, read_asker
 from shop.middleware import BUSY, busy
+from shop.models import Source
 from shop.numbers import is_number
 from shop.problems import Problem, answer
 from shop.visitors import read_address
@@ -141,55 +141,28 @@ class RefundSerializer(StrictSerializer):
     reason = Text(max_length=80)
 
 
-class ShopperView(APIView):
-    """A door for who may see the order: by token, by session, or staff, who only look."""
-
-    authentication_classes = (ShopperAuthentication,)
-
-    def find_order(self, request: Request, number: str) -> Order:
-        """The order for the asker. Raises OrderNotFound."""
-        return find_order_for(request._request, number)
-
-    def find_own_order(self, request: Request, number: str) -> Order:
-        """The order for its shopper, to do something with it. Raises OrderNotFound, NotTheShopper."""
-        order = self.find_order(request, number)
-        check_shopper_of(request._request, order)
-        return order
-
-    def find_payment(self, request: Request, number: str) -> Payment:
-        """The payment of an order that the asker may see. Raises PaymentNotFound."""
-        payment = None
-        if is_number(number):
-            payment = Payment.objects.select_related("order").filter(number=number).first()
-        if payment is None:
-            raise PaymentNotFound(number)
-        try:
-            self.find_order(request, payment.order.number)
-        except OrderNotFound as error:
-            raise PaymentNotFound(number) from error
-        return payment
-
-
-class OrderView(ShopperView):
-    """`GET orders/{number}`: the order, its payments and refunds."""
+class OrderView(APIView):
+    """`GET orders/{number}`: the order; its payments and refunds for whoever may see those, too."""
 
     def get(self, request: Request, number: str) -> Response:
-        order = self.find_order(request, number)
-        refunds = Refund.objects.filter(receipt__order=order).select_related("receipt__payment")
-        return Response(
-            {
-                **order_fields(order),
-                "payments": [read_fields(payment) for payment in order.payments.select_related("order")],
-                "refunds": [refund_fields(refund) for refund in refunds],
-            }
-        )
+        asker = asker_of(request)
+        order = find_order_for(asker, number)
+        fields = order_fields(order)
+        is_own = is_shopper(order, token=asker.token, session=asker.session)
+        if is_own or asker.may(Scope.PAYMENTS_READ):
+            fields["payments"] = [read_fields(payment) for payment in order.payments.select_related("order")]
+        if is_own or asker.may(Scope.REFUNDS_READ):
+            refunds = Refund.objects.filter(receipt__order=order).select_related("receipt__payment")
+            fields["refunds"] = [refund_fields(refund) for refund in refunds]
+        return Response(fields)
 
 
-class PaymentsView(ShopperView):
+class PaymentsView(APIView):
     """`POST orders/{number}/payments`: apply for payment. 201 new, 200 the live one again."""
 
     def post(self, request: Request, number: str) -> Response:
-        order = self.find_own_order(request, number)
+        asker = asker_of(request)
+        order = find_own_order(asker, number, Scope.PAYMENTS_WRITE)
         wanted = ApplySerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
         data = wanted.validated_data
@@ -197,10 +170,12 @@ class PaymentsView(ShopperView):
             order.number,
             channel=data["channel"],
             scene=data["scene"],
-            payer=payer_at(data["channel"], data["scene"], read_address(request)) | data.get("payer", {}),
+            payer=_payer_at(request, data) | data.get("payer", {}),
             may_supersede=data["supersede"],
             version=order.version,
-            key=read_key(request, f"payments:{order.number}"),
+            key=read_key(request, asker.scope_of_keys(f"payments:{order.number}")),
+            source=asker.source,
+            actor=asker.actor,
         )
         return answer_once(
             payment_fields(applied.payment),
@@ -209,65 +184,108 @@ class PaymentsView(ShopperView):
         )
 
 
-class CancelView(ShopperView):
+def _payer_at(request: Request, data: dict[str, Any]) -> dict[str, str]:
+    """Where the shopper is; a system is somewhere else."""
+    is_shopper_here = asker_of(request).key is None
+    address = read_address(request._request) if is_shopper_here else ""
+    return payer_at(data["channel"], data["scene"], address)
+
+
+class CancelView(APIView):
     """`POST orders/{number}/cancel`: the shopper gives up."""
 
     def post(self, request: Request, number: str) -> Response:
-        order = self.find_own_order(request, number)
-        cancel_order(order.number)
+        asker = asker_of(request)
+        order = find_own_order(asker, number, Scope.ORDERS_WRITE)
+        cancel_order(order.number, source=asker.source, actor=asker.actor)
         order.refresh_from_db()
         return Response(order_fields(order))
 
 
-class PaymentView(ShopperView):
+class PaymentView(APIView):
     """`GET payments/{number}`."""
 
     def get(self, request: Request, number: str) -> Response:
-        return Response(read_fields(self.find_payment(request, number)))
+        return Response(read_fields(find_payment_for(asker_of(request), number)))
 
 
-class QueryView(ShopperView):
+class QueryView(APIView):
     """`POST payments/{number}/query`: ask the channel now."""
 
     def post(self, request: Request, number: str) -> Response:
-        payment = self.find_payment(request, number)
-        check_shopper_of(request._request, payment.order)
+        payment = _find_own_payment(asker_of(request), number)
         query_by_person(payment.number)
         payment.refresh_from_db()
         return Response(read_fields(payment))
 
 
-class RefundsView(ShopperView):
-    """`POST payments/{number}/refunds` amount, reason: staff give money back. 201; above a limit it waits for approval."""
+class RefundsView(APIView):
+    """`POST payments/{number}/refunds` amount, reason: money is given back. 201; above a limit it waits for approval."""
 
     def post(self, request: Request, number: str) -> Response:
-        payment = self.find_payment(request, number)
-        check_may_refund(request.user, payment)
+        asker = asker_of(request)
+        asker.check_scope(Scope.REFUNDS_WRITE)
+        payment = find_payment_for(asker, number, Scope.REFUNDS_WRITE if asker.key else Scope.PAYMENTS_READ)
+        user = who_may_refund(asker, payment)
         wanted = RefundSerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
         refund = ask_refund_as(
-            cast("User", request.user),
+            user,
             payment,
-            key=read_key(request, f"refunds:{payment.number}"),
+            key=read_key(request, asker.scope_of_keys(f"refunds:{payment.number}")),
+            source=Source.API if asker.key else Source.STAFF,
+            actor=asker.actor or user.get_username(),
             **wanted.validated_data,
         )
         return answer_once(refund_fields(refund), status=201, is_replay=refund.is_replay)
 
 
-class RefundView(ShopperView):
+class RefundView(APIView):
     """`GET refunds/{number}`."""
 
     def get(self, request: Request, number: str) -> Response:
-        found = Refund.objects.select_related("receipt__payment", "receipt__order").filter(number=number)
-        # One that was made in a channel's console has the channel's own number.
-        refund = found.filter(receipt__order__isnull=False).first() if number.isprintable() else None
-        if refund is None or refund.receipt.order is None:
-            raise RefundNotFound(number)
-        try:
-            self.find_order(request, refund.receipt.order.number)
-        except OrderNotFound as error:
-            raise RefundNotFound(number) from error
-        return Response(refund_fields(refund))
+        return Response(refund_fields(find_refund_for(asker_of(request), number)))
+
+
+def find_payment_for(asker: Asker, number: str, scope: Scope = Scope.PAYMENTS_READ) -> Payment:
+    """The payment, for its shopper, and for who may do `scope` to every payment. Raises MissingScope, PaymentNotFound."""
+    asker.check_scope(scope)
+    found = (
+        Payment.objects.select_related("order").filter(number=number).first() if is_number(number) else None
+    )
+    try:
+        _check_seen(asker, found.order if found else None, scope)
+    except OrderNotFound as error:
+        raise PaymentNotFound(number) from error
+    return cast("Payment", found)
+
+
+def _find_own_payment(asker: Asker, number: str) -> Payment:
+    """The payment, for who may have its channel asked. Raises MissingScope, PaymentNotFound; NotTheShopper for staff."""
+    if asker.key is not None:
+        return find_payment_for(asker, number, Scope.PAYMENTS_WRITE)
+    payment = find_payment_for(asker, number)
+    check_shopper(payment.order, token=asker.token, session=asker.session)
+    return payment
+
+
+def find_refund_for(asker: Asker, number: str) -> Refund:
+    """The refund, for the shopper of its order, and for who may see every refund. Raises MissingScope, RefundNotFound."""
+    asker.check_scope(Scope.REFUNDS_READ)
+    # One that was made in a channel's console has the channel's own number.
+    refunds = Refund.objects.select_related("receipt__payment", "receipt__order").filter(number=number)
+    found = refunds.filter(receipt__order__isnull=False).first() if number.isprintable() else None
+    try:
+        _check_seen(asker, found.receipt.order if found else None, Scope.REFUNDS_READ)
+    except OrderNotFound as error:
+        raise RefundNotFound(number) from error
+    return cast("Refund", found)
+
+
+def _check_seen(asker: Asker, order: Order | None, scope: Scope) -> None:
+    """Raises OrderNotFound, unless what belongs to the order is shown to this asker."""
+    number = order.number if order else ""
+    check_seen(order, number, token=asker.token, session=asker.session, sees_all=asker.may(scope))
 
 
 def read_fields(payment: Payment) -> dict[str, Any]:
@@ -324,8 +342,8 @@ async def order_status(request: HttpRequest, number: str) -> HttpResponse:
             state = await _wait_for_news(request, state, wait_s)
     except ValueError as error:
         return answer(Problem(status=400, code="invalid", detail=str(error)))
-    except OrderNotFound:
-        return answer(Problem(status=404, code="not_found", detail=_("There is no such order.")))
+    except (OrderNotFound, BadKey, MissingScope) as error:
+        return cast("HttpResponse", answer_problem(error, {"request": request}))
     except BUSY:
         return answer(busy(request))
     return JsonResponse(state.as_json())
@@ -354,44 +372,37 @@ def _whole(request: HttpRequest, name: str, *, most: int) -> int | None:
 
 def recall_now(request: HttpRequest, number: str) -> OrderState:
     """What was read a moment ago, for somebody who was let in a moment ago: no statement. Else as `read_now`."""
-    asker = _asker(request)
-    state = recall_state(number, asker) if asker and is_number(number) else None
+    shown = _shown_by(request)
+    state = recall_state(number, shown) if shown and is_number(number) else None
     return state or read_now(request, number)
 
 
 def read_now(request: HttpRequest, number: str) -> OrderState:
-    """The state, for somebody who looks at it: its channel is asked meanwhile. Raises OrderNotFound."""
+    """The state, for somebody who looks at it: its channel is asked meanwhile.
+
+    Who asks is looked up anew each time, so that a key that was revoked meanwhile ends its wait. Raises OrderNotFound,
+    BadKey, MissingScope.
+    """
     try:
-        since = start_clock()
-        order = find_order_for(request, number)
+        since, asker = start_clock(), read_asker(request)
+        order = find_order_for(asker, number)
         if keep_asking(order):
             order.refresh_from_db()
         state = read_state(order, since=since)
-        token = bearer_token(request)
-        if (asker := _asker(request)) and (not token or is_token_of(order, token)):
-            admit(asker, state)  # what has let it in, not what it showed besides
+        if (shown := _shown_by(request)) and (not asker.token or is_token_of(order, asker.token)):
+            admit(shown, state)  # what has let it in, not what it showed besides
         return state
     finally:
         if settings.DB_POOL:
             connection.close()  # back to the pool while this call waits
 
 
-def _asker(request: HttpRequest) -> str:
-    """A digest of what the request shows to be let in by: its token or its session; empty when it shows nothing."""
+def _shown_by(request: HttpRequest) -> str:
+    """A digest of the token or the session by which the request wants to be let in.
+
+    Empty when it shows neither; a key is never remembered, for it may be revoked at any moment.
+    """
+    if is_by_key(request):
+        return ""
     shown = bearer_token(request) or request.COOKIES.get(settings.SESSION_COOKIE_NAME, "")
-    return hashlib.sha256(shown.encode()).hexdigest() if shown else ""
-
-
-def find_order_for(request: HttpRequest, number: str) -> Order:
-    """The order, for the token, session or staff member of this request. Raises OrderNotFound."""
-    return find_order(
-        number,
-        token=bearer_token(request),
-        session=request.session,
-        user=getattr(request, "user", None),
-    )
-
-
-def check_shopper_of(request: HttpRequest, order: Order) -> None:
-    """Raises NotTheShopper, unless the request comes with the order's token or its session."""
-    check_shopper(order, token=bearer_token(request), session=request.session)
+    return digest(shown) if shown else ""

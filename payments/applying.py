@@ -96,6 +96,8 @@ class Wish:
     payer: Mapping[str, Any]
     may_supersede: bool
     version: int | None
+    source: Source
+    actor: str
 
 
 class Next(Enum):
@@ -117,12 +119,14 @@ def apply_for_payment(
     may_supersede: bool = False,
     key: Key | None = None,
     version: int | None = None,
+    source: Source = Source.SHOPPER,
+    actor: str = "",
 ) -> Applied:
     """Get the order one payment that the shopper can pay now through `channel` in `scene`, one for each `key`.
 
     `may_supersede`: the shopper chose to go on though an earlier attempt is undecided. `version`: the order's, if it has just
     been read; what was shown of it since may then be shown again without looking. Never inside a transaction.
-    `payer` may hold `ip`, `tax_id` and `address`; name and email are the order's. Raises OrderNotFound, NotOffered, BadPayer,
+    `source` and `actor`: who stands in the history, where it is not the shopper. `payer` may hold `ip`, `tax_id` and `address`; name and email are the order's. Raises OrderNotFound, NotOffered, BadPayer,
     OrderIsPaid, OrderIsClosed, PaymentConfirming, ChannelUnavailable; with a key also KeyMismatch, InProgress.
     """
     adapter, payer = find_channel(channel, scene), payer or {}
@@ -135,6 +139,8 @@ def apply_for_payment(
         payer=payer,
         may_supersede=may_supersede,
         version=version,
+        source=source,
+        actor=actor,
     )
     return _apply_once(wish, key) if key else _apply(wish)
 
@@ -308,7 +314,7 @@ def _start(order: LockedOrder, wish: Wish, lease: Lease | None) -> Payment:
         dead_at=adapter.dead_at(scene=wish.scene, expires_at=expires_at, now=order.now),
     )
     check_patience(order, payment)
-    start_payment(order, payment)
+    start_payment(order, payment, source=wish.source, actor=wish.actor)
     if lease is not None:
         name_subject(lease, payment.number, status=CREATED)
     return payment

@@ -80,14 +80,16 @@ def lock_payment(number: str, *, channel: str) -> tuple[LockedOrder, Payment]:
     return LockedOrder(order), payment
 
 
-def start_payment(order: LockedOrder, payment: Payment) -> None:
+def start_payment(
+    order: LockedOrder, payment: Payment, *, source: Source = Source.SHOPPER, actor: str = ""
+) -> None:
     """Insert a new attempt of the locked order as PAYING, with both of its first events and its query alarm."""
     payment.order, payment.status = order, PaymentStatus.PAYING
     payment.lease_until = order.now + timedelta(seconds=LEASE_S)
     steps = (("", PaymentStatus.UNPAID), (PaymentStatus.UNPAID, PaymentStatus.PAYING))
     with together():
         insert(payment)
-        record([_change(payment, before, after, source=Source.SHOPPER) for before, after in steps])
+        record([_change(payment, *step, source=source, actor=actor) for step in steps])
         touch_order(order)
         set_alarm(QUERY_PAYMENT, payment.number, in_s=FIRST_QUERY_S, last_at=payment.dead_at)
 

@@ -1,8 +1,8 @@
-"""A refund that staff ask for over the API, written into the two books that the back office keeps: the history of staff,
+"""A refund that is asked for over the API, by staff or by a system in its owner's name, written into the two books that the back office keeps: the history of staff,
 which nobody changes, and the admin's own log. What may be given back, `payments.refunding` decides.
 """
 
-from typing import Any
+from typing import cast
 
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
@@ -13,28 +13,37 @@ from payments.models import Payment, Refund, StaffAction
 from payments.refunding import ask_refund
 from shop import sentences
 from shop.idempotency import Key
+from shop.keys import Asker
+from shop.models import Source
 from shop.sentences import money
 
 # In the history it is the same, whichever door was taken.
 DEED = find_deed("refund_payment", Payment)
 
 
-def check_may_refund(user: Any, payment: Payment) -> None:
-    """Raises PermissionDenied for a shopper, and for staff without the permission, whose attempt is kept."""
-    if not (user and user.is_staff):
+def who_may_refund(asker: Asker, payment: Payment) -> User:
+    """The member of the staff in whose name money is given back: who asks, or the owner of the key, as they are now.
+
+    Raises PermissionDenied for a shopper, and for staff without the permission, whose attempt is kept.
+    """
+    user = asker.key.owner if asker.key else asker.user
+    if not (user and user.is_staff and user.is_active):
         raise PermissionDenied
     if not user.has_perm(DEED.permission):
         write_down(DEED, payment, user, "", say_missing(DEED), is_done=False)
         raise PermissionDenied
+    return cast("User", user)
 
 
-def ask_refund_as(user: User, payment: Payment, *, amount: int, reason: str, key: Key | None) -> Refund:
+def ask_refund_as(
+    user: User, payment: Payment, *, amount: int, reason: str, key: Key | None, source: Source, actor: str
+) -> Refund:
     """`ask_refund` in this person's name. What came of it is kept, once for each `key`; raises what `ask_refund` raises.
 
-    Never inside a transaction.
+    `actor`: how the refund names who asked, where that is a system with `user` for its owner. Never inside a transaction.
     """
     try:
-        refund = ask_refund(payment.number, amount=amount, reason=reason, actor=user.get_username(), key=key)
+        refund = ask_refund(payment.number, amount=amount, reason=reason, actor=actor, source=source, key=key)
     except EXPECTED as error:
         write_down(DEED, payment, user, reason, say(error), is_done=False)
         raise
@@ -49,7 +58,8 @@ def ask_refund_as(user: User, payment: Payment, *, amount: int, reason: str, key
 
 def _say_asked(refund: Refund) -> str:
     return sentences.say(
-        _("%(amount)s over the API: refund %(number)s is %(status)s."),
+        _("%(amount)s over the API, by %(name)s: refund %(number)s is %(status)s."),
+        name=refund.asked_by,
         amount=money(refund.amount, refund.receipt.currency),
         number=refund.number,
         status=refund.status,

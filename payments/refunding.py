@@ -47,6 +47,7 @@ from shop.alarms import Claim, is_latest, remove_alarms
 from shop.clock import WITH_NOW
 from shop.events import record
 from shop.idempotency import Key, claim_key
+from shop.keyring import is_of
 from shop.locks import stand_in_line
 from shop.models import Source
 from shop.numbers import new_refund_number
@@ -192,7 +193,7 @@ def _line_of_refund(number: str) -> str:
 @transactional
 def _approve(number: str, *, actor: str) -> Refund:
     order, refund = _lock_waiting(number)
-    if actor == refund.asked_by:
+    if is_of(refund.asked_by, actor):
         raise OwnApproval(number)
     if refund.kind == Refund.Kind.BY_HAND:
         settle_payback(order, refund, actor=actor)

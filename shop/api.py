@@ -1,4 +1,4 @@
-"""What all API doors share: strict JSON in, problem documents out, and who is asking."""
+"""What all API doors share: strict JSON in, problem documents out. Who is asking, `shop.keys` says."""
 
 import hashlib
 import json
@@ -11,7 +11,6 @@ from django.http.request import RawPostDataException, UnreadablePostError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from rest_framework import exceptions, serializers
-from rest_framework.authentication import BaseAuthentication, CSRFCheck
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -191,35 +190,3 @@ class Whole(serializers.IntegerField):
         if not isinstance(data, int) or isinstance(data, bool):
             raise serializers.ValidationError(_("This must be a whole number."))
         return super().to_internal_value(data)
-
-
-# ---- who ---------------------------------------------------------------------------------------------------------
-
-
-class ShopperAuthentication(BaseAuthentication):
-    """By the order's bearer token, else by the browser's session, which then needs the CSRF token to change anything."""
-
-    def authenticate(self, request: Request) -> tuple[Any, str] | None:
-        token = bearer_token(request)
-        if token:
-            return None, token
-        django_request = request._request
-        changes = request.method not in ("GET", "HEAD", "OPTIONS")
-        if django_request.COOKIES and changes and _lacks_csrf(django_request):
-            raise exceptions.PermissionDenied(_("The CSRF token is missing or wrong."))
-        return getattr(django_request, "user", None), ""
-
-    def authenticate_header(self, request: Request) -> str:
-        return "Bearer"
-
-
-def bearer_token(request: Any) -> str:
-    """The token of `Authorization: Bearer …`, or an empty string."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
-
-
-def _lacks_csrf(request: Any) -> bool:
-    check = CSRFCheck(lambda _: HttpResponse())
-    check.process_request(request)
-    return check.process_view(request, None, (), {}) is not None  # type: ignore[arg-type]

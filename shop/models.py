@@ -14,6 +14,7 @@ class Source(models.TextChoices):
     """Who told us, or who wanted it."""
 
     SHOPPER = "SHOPPER", _("Shopper")
+    API = "API", _("Another system")  # by its key, in the shopper's place
     STAFF = "STAFF", _("Staff")
     SYSTEM = "SYSTEM", _("System")  # our own rules: expiry, compensation
     RESPONSE = "RESPONSE", _("Response")  # the channel's answer to our own request

@@ -33,6 +33,8 @@ def answer(problem: Problem) -> HttpResponse:
     if problem.errors:
         body["errors"] = list(problem.errors)
     response = JsonResponse(body, status=problem.status, content_type="application/problem+json")
+    if problem.status == HTTPStatus.UNAUTHORIZED:
+        response.headers["WWW-Authenticate"] = "Api-Key"
     if problem.retry_after_s is not None:
         response.headers["Retry-After"] = str(problem.retry_after_s)
     return response

@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy
 from orders.models import Order
 from payments.channels.registry import title_of
 from payments.models import Callback, Case, Payment, Proposal, Receipt, Refund
+from shop.keyring import is_of
 from shop.money import SYMBOLS, from_decimal_string, places_of, symbol_of, to_decimal_string
 from shop.sentences import Words
 
@@ -80,8 +81,8 @@ class Deed:
 
 
 def row_is_of(row: Any, user: User) -> bool:
-    """Whether it was this person who asked for it."""
-    return bool(getattr(row, "asked_by", "") == user.get_username())
+    """Whether it was this person who asked for it, or a system whose key is theirs."""
+    return is_of(getattr(row, "asked_by", ""), user.get_username())
 
 
 def order_of(row: Model) -> Order | None:

@@ -177,6 +177,8 @@ def _who(event: Event, rows: Rows) -> str:
         return event.actor or _("staff")
     if event.source == Source.SYSTEM:
         return event.actor or _("system")
+    if event.source == Source.API:
+        return event.actor or _("another system")
     ways = {
         Source.RESPONSE: _("%(channel)s, answering us"),
         Source.CALLBACK: _("%(channel)s, by its message"),

@@ -118,9 +118,9 @@ def test_staff_with_the_permission_see_every_order_and_others_who_logged_in_do_n
 
 @pytest.fixture
 def vic(shopper) -> Client:
-    """The browser of somebody who may see every order. The deeds of the back office are given as well: they are no way in."""
+    """The browser of somebody who may see every order and payment. The deeds of the back office are given as well: they are no way in."""
     user = get_user_model().objects.create_user("vic", is_staff=True)
-    names = ["view_order", "cancel_order", "ask_payment"]
+    names = ["view_order", "view_payment", "cancel_order", "ask_payment"]
     user.user_permissions.set(Permission.objects.filter(codename__in=names))
     shopper.force_login(user)
     return shopper

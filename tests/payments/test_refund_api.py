@@ -27,7 +27,7 @@ def payment() -> Payment:
 @pytest.fixture
 def staff() -> Client:
     """Somebody of the shop who may give money back."""
-    return log_in(hire("sue", "view_order", "ask_refund"))
+    return log_in(hire("sue", "view_payment", "view_refund", "ask_refund"))
 
 
 def hire(name: str, *permissions: str) -> User:
@@ -115,11 +115,11 @@ def test_stranger_finds_nothing(staff, payment):
 
 
 def test_staff_without_the_permission_may_not(payment):
-    assert ask(log_in(hire("tom", "view_order")), payment).status_code == 403
+    assert ask(log_in(hire("tom", "view_payment")), payment).status_code == 403
     assert not Refund.objects.exists()
 
 
-def test_staff_who_may_not_see_orders_find_no_payment(payment):
+def test_staff_who_may_not_see_payments_find_none(payment):
     assert ask(log_in(hire("tom", "ask_refund")), payment).status_code == 404
     assert not Refund.objects.exists()
 
@@ -193,5 +193,5 @@ def test_break_off_is_written_down_as_well(staff, payment, monkeypatch):
 def test_attempt_of_staff_without_the_permission_is_written_down_and_that_of_a_shopper_is_not(payment):
     ask(Client(), payment, Authorization=f"Bearer {token_of(payment.order)}")
     assert list_actions() == []
-    ask(log_in(hire("tom", "view_order")), payment)
+    ask(log_in(hire("tom", "view_payment")), payment)
     assert list_actions() == [("tom", "refund_payment", "", False)]

@@ -1,0 +1,171 @@
+"""Who asks the API: a system by its key, a shopper by an order's token or the browser's session, staff by their session.
+
+Read once for each request, and asked everywhere in the same words: whoever comes by a key or as staff may do what one scope
+names, to anybody's order; what only a shopper may is decided by `orders.access`.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, cast
+
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from rest_framework import exceptions
+from rest_framework.authentication import BaseAuthentication, CSRFCheck
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from shop.api import describe_error
+from shop.keyring import STAFF_MAY, BadKey, Scope, actor_of, find_key, note_use
+from shop.models import ApiKey, Source
+from shop.problems import Problem
+from shop.sentences import say
+
+SCHEME = "api-key"
+
+
+class MissingScope(Exception):
+    """The key is right, but does not reach so far."""
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__(say(gettext_lazy("This API key lacks the scope %(scope)s."), scope=scope.value))
+        self.scope = scope
+
+
+class NobodyKnown(Exception):
+    """Only a system or staff may come in here, and the request shows neither."""
+
+    def __init__(self) -> None:
+        super().__init__(gettext_lazy("An API key is needed here, or a session of the staff."))
+
+
+describe_error(BadKey, lambda e: Problem(status=401, code="unauthorized", detail=str(e)))
+describe_error(NobodyKnown, lambda e: Problem(status=401, code="unauthorized", detail=str(e)))
+describe_error(
+    MissingScope,
+    lambda e: Problem(status=403, code="forbidden", detail=str(e), extra={"scope": e.scope.value}),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asker:
+    """Who a request comes from, by what it shows. With a key nothing else counts: neither token nor session."""
+
+    key: ApiKey | None = None
+    token: str = ""
+    session: Any = None
+    user: Any = None
+
+    def may(self, scope: Scope) -> bool:
+        """Whether they may do so to anybody's: by the key's scopes, or by the permission of staff that goes with it."""
+        if self.key is not None:
+            return scope in self.key.scopes
+        permission = STAFF_MAY.get(scope)
+        return bool(permission and self.user and self.user.is_staff and self.user.has_perm(permission))
+
+    def check_scope(self, scope: Scope) -> None:
+        """Raises MissingScope for a key that does not reach so far. Says nothing about others."""
+        if self.key is not None and not self.may(scope):
+            raise MissingScope(scope)
+
+    @property
+    def source(self) -> Source:
+        """How the history says who wanted something that shoppers and systems do."""
+        return Source.API if self.key is not None else Source.SHOPPER
+
+    @property
+    def actor(self) -> str:
+        """The key with its owner; empty for a shopper."""
+        return actor_of(self.key) if self.key is not None else ""
+
+    def scope_of_keys(self, what: str) -> str:
+        """Where the Idempotency-Keys of this asker for `what` live: each system has a space of its own."""
+        return f"{what}:{self.key.number}" if self.key is not None else what
+
+
+class KeyOrShopperAuthentication(BaseAuthentication):
+    """By an API key or an order's token; else by the browser's session, which needs the CSRF token to change anything.
+
+    `request.auth` is the Asker.
+    """
+
+    def authenticate(self, request: Request) -> tuple[Any, Asker]:
+        asker = read_asker(request._request)
+        if asker.key is None and not asker.token and _lacks_csrf(request._request):
+            raise exceptions.PermissionDenied(_("The CSRF token is missing or wrong."))
+        return asker.user, asker
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Api-Key"
+
+
+def asker_of(request: Request) -> Asker:
+    """Who the request of a DRF view comes from."""
+    return cast("Asker", request.auth)
+
+
+def read_asker(request: HttpRequest) -> Asker:
+    """Who the request comes from. Raises BadKey. Never inside a transaction, because the use of a key is written down."""
+    shown = _credentials(request, SCHEME)
+    if shown is not None:
+        key = find_key(shown)
+        note_use(key)
+        return Asker(key=key)
+    token = bearer_token(request)
+    user = None if token else getattr(request, "user", None)
+    return Asker(token=token, session=request.session, user=user)
+
+
+def bearer_token(request: Any) -> str:
+    """The token of `Authorization: Bearer …`, or an empty string."""
+    return _credentials(request, "bearer") or ""
+
+
+def _credentials(request: Any, scheme: str) -> str | None:
+    """What stands behind this scheme in the Authorization header; None for another scheme."""
+    named, _space, shown = request.headers.get("Authorization", "").partition(" ")
+    return shown.strip() if named.lower() == scheme else None
+
+
+def is_by_key(request: HttpRequest) -> bool:
+    """Whether the request wants to be let in by an API key, right or wrong."""
+    return _credentials(request, SCHEME) is not None
+
+
+def _lacks_csrf(request: Any) -> bool:
+    if not request.COOKIES or request.method in ("GET", "HEAD", "OPTIONS"):
+        return False
+    check = CSRFCheck(lambda _: HttpResponse())
+    check.process_request(request)
+    return check.process_view(request, None, (), {}) is not None  # type: ignore[arg-type]
+
+
+# ---- doors for systems and staff only ----------------------------------------------------------------------------
+
+
+def may(request: Request, scope: Scope) -> bool:
+    """Whether the request's asker may do so to anybody's."""
+    return asker_of(request).may(scope)
+
+
+def require(scope: str) -> type[BasePermission]:
+    """The permission class of a door that is for systems with this scope, and for staff with what goes with it."""
+    wanted = Scope(scope)
+
+    class Required(BasePermission):
+        def has_permission(self, request: Request, view: Any) -> bool:
+            asker = asker_of(request)
+            asker.check_scope(wanted)
+            if asker.may(wanted):
+                return True
+            if asker.user and asker.user.is_authenticated:
+                raise exceptions.PermissionDenied
+            raise NobodyKnown
+
+    return Required
+
+
+def digest(text: str) -> str:
+    """A short name of a secret, by which it can be counted and not be used."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
