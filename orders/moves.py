@@ -54,20 +54,21 @@ def move_order(
 
     Raises IllegalMove when the table has no such move.
     """
-    if to not in MOVES[OrderStatus(order.status)]:
+    before = OrderStatus(order.status)
+    if to not in MOVES[before]:
         raise IllegalMove(order.number, order.status, to)
-    change = Change(
+    _write(order, status=to, **columns)
+    return Change(
         subject_kind="order",
         subject=order.number,
         order_number=order.number,
-        from_status=order.status,
+        from_status=before,
         to_status=to,
         source=source,
         actor=actor,
         note=note or {},
+        facts=_facts(order),
     )
-    _write(order, status=to, **columns)
-    return change
 
 
 def mark_paid(order: LockedOrder, *, source: Source, actor: str = "") -> Change:
@@ -180,6 +181,17 @@ def _take_again(order: Order) -> bool:
 def lock_products(products: Iterable[int]) -> list[Product]:
     """Lock and read products by ascending id, the order that makes deadlocks impossible."""
     return list(Product.objects.select_for_update().filter(pk__in=products).order_by("pk"))
+
+
+def _facts(order: Order) -> dict[str, Any]:
+    """What other systems may be told of an order: nothing about who ordered."""
+    return {
+        "status": str(order.status),
+        "amount": order.amount,
+        "currency": order.currency,
+        "version": order.version,
+        "reason": str(order.close_reason),
+    }
 
 
 def _change_stock(changes: Sequence[tuple[int, int]]) -> None:

@@ -13,6 +13,11 @@ class PaymentsConfig(AppConfig):
     def ready(self) -> None:
         from payments import checks  # noqa: F401
         from shop import alarms
+        from shop.business import declare_step
+
+        facts = ("refund", "payment", "channel", "trade", "class", "kind", "reason", "amount", "currency")
+        declare_step("refund", "REFUNDING", "REFUNDED", "refund.succeeded", facts)
+        declare_step("refund", "REFUNDING", "FAILED", "refund.failed", facts)
 
         alarms.register("query_payment", handler="payments.querying.query_by_alarm", gaps_s=QUERY_GAPS_S)
         alarms.register(

@@ -15,17 +15,20 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet, Sum
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce, Now
 from django.utils.translation import gettext_lazy as _
+from psycopg.types.json import Jsonb
 
 from orders.models import Order
-from orders.moves import lock_order
+from orders.moves import LockedOrder, lock_order
 from orders.statuses import PAID, OrderStatus
 from payments.channels.registry import can_refund
 from payments.errors import CaseIsResolved, CaseIsTaken, CaseStaysOpen, MayNotDecide
 from payments.models import Callback, Case, Difference, Payment, Proposal, Receipt, Refund
 from payments.statuses import PaymentStatus, ReceiptClass, RefundStatus
 from shop.alarms import Claim, postpone
+from shop.business import announce
 from shop.locks import stand_in_line
 from shop.models import Alarm
+from shop.reads import read_one
 from shop.sentences import Words, say
 from shop.transactions import transactional
 
@@ -57,24 +60,32 @@ DEADLINES: dict[Case.Kind, timedelta] = {
 }
 
 
-def open_case(kind: Case.Kind, subject: str, *, order: Order | None, evidence: Mapping[str, Any]) -> None:
-    """Open a case about `subject`, unless one of this kind is open already. Joins the caller's transaction."""
-    Case.objects.bulk_create(
-        [
-            Case(
-                kind=kind,
-                subject=subject,
-                order=order,
-                evidence=dict(evidence),
-                deadline=Now() + DEADLINES[kind],
-            )
-        ],
-        ignore_conflicts=True,
+OPEN = """
+insert into payments_case (kind, subject, order_id, evidence, deadline, resolution)
+values (%s, %s, %s, %s, statement_timestamp() + %s, '') on conflict do nothing returning id
+"""
+
+
+def open_case(
+    kind: Case.Kind, subject: str, *, order: LockedOrder | None, evidence: Mapping[str, Any]
+) -> None:
+    """Open a case about `subject`, unless one of this kind is open already, and tell other systems that there is one.
+
+    Joins the caller's transaction, which must have locked the `order`: the case has its place among what happened to it.
+    """
+    opened = read_one(
+        OPEN, str(kind), subject, order.pk if order else None, Jsonb(dict(evidence)), DEADLINES[kind]
     )
+    if opened is None:
+        return
+    (pk,) = opened
+    stream = order.number if order else f"case:{pk}"
+    # Without the evidence, which may tell about persons.
+    announce("case.opened", stream=stream, subject=subject, data={"case": pk, "kind": str(kind)})
     log.warning("case opened", kind=str(kind), subject=subject, order=order.number if order else "")
 
 
-def open_irregular(subject: str, *, order: Order | None, evidence: Mapping[str, Any]) -> None:
+def open_irregular(subject: str, *, order: LockedOrder | None, evidence: Mapping[str, Any]) -> None:
     """Open a case about what a channel itself calls irregular, by the `code` of `evidence`, unless people have answered that.
 
     Channels say the same at every query. Joins the caller's transaction.

@@ -5,6 +5,7 @@ It never writes a status: an order that does not agree with its receipts goes th
 """
 
 from orders.models import Order
+from orders.moves import lock_order
 from orders.statuses import PAID, OrderStatus
 from payments.cached import renew_state
 from payments.cases import close_cases, open_case
@@ -36,7 +37,7 @@ def _close_other_attempts(number: str) -> None:
 @transactional
 def _check(claim: Claim) -> None:
     number = claim.subject
-    order = Order.objects.select_for_update().get(number=number)
+    order = lock_order(number)
     if not agrees(order):
         settle_again(number)
         order.refresh_from_db()

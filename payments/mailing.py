@@ -190,10 +190,15 @@ def _send(mail: Mail, order: Order, *, about: Mapping[str, Any]) -> bool:
     except SMTPRecipientsRefused as error:
         if not _is_final(error):
             raise
-        open_case(Case.Kind.MAIL, order.number, order=order, evidence=about)
+        _tell_people(order.number, about)
         return False
     log.info("mailed", order=order.number, mail=mail.message_id.partition("@")[0])
     return True
+
+
+@transactional
+def _tell_people(order_number: str, about: Mapping[str, Any]) -> None:
+    open_case(Case.Kind.MAIL, order_number, order=lock_order(order_number), evidence=about)
 
 
 def _record_mail(what: str, *, subject: str, order_number: str) -> None:

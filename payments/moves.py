@@ -381,11 +381,13 @@ def _change(
     note: Mapping[str, Any] | None = None,
 ) -> Change:
     order: Order | None
-    facts: dict[str, Any]
+    told: dict[str, Any]
+    facts, stream = {}, ""
     if isinstance(row, Payment):
-        kind, order, facts = "payment", row.order, {"channel": row.channel}
+        kind, order, told = "payment", row.order, {"channel": row.channel}
     else:
-        kind, order, facts = "refund", row.receipt.order, {"amount": row.amount, "reason": row.reason}
+        kind, order, told = "refund", row.receipt.order, {"amount": row.amount, "reason": row.reason}
+        facts, stream = _facts(row), f"receipt:{row.receipt_id}"
     return Change(
         subject_kind=kind,
         subject=row.number,
@@ -394,5 +396,24 @@ def _change(
         to_status=after,
         source=source,
         actor=actor,
-        note={**facts, **(note or {})},
+        note={**told, **(note or {})},
+        facts=facts,
+        stream=stream,
     )
+
+
+def _facts(refund: Refund) -> dict[str, Any]:
+    """What other systems may be told of a refund; never what a person wrote as its reason."""
+    receipt = refund.receipt
+    by_itself = refund.kind in (Refund.Kind.AUTOMATIC, Refund.Kind.CONSOLE)
+    return {
+        "refund": refund.number,
+        "payment": receipt.number,
+        "channel": receipt.channel,
+        "trade": receipt.channel_number,
+        "class": str(receipt.receipt_class),
+        "kind": str(refund.kind),
+        "reason": refund.reason if by_itself else "",
+        "amount": refund.amount,
+        "currency": receipt.currency,
+    }

@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from orders.models import Order
+from orders.moves import LockedOrder
 from orders.statuses import OrderStatus
 from payments.attempts import attempt_of
 from payments.calls import heard
@@ -179,7 +180,7 @@ def _go_on_daily(payment: Payment, outcome: Outcome, claim: Claim) -> None:
     postpone(QUERY_PAYMENT, locked.number, by_s=DAILY_S)
 
 
-def _ask_people(order: Order, payment: Payment, claim: Claim) -> None:
+def _ask_people(order: LockedOrder, payment: Payment, claim: Claim) -> None:
     evidence = {"channel": payment.channel, "attempts": claim.attempt}
     open_case(Case.Kind.UNANSWERED, payment.number, order=order, evidence=evidence)
 

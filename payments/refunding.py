@@ -205,12 +205,12 @@ def _approve(number: str, *, actor: str) -> Refund:
 
 @transactional
 def _reject(number: str, *, actor: str, reason: str) -> Refund:
-    _, refund = _lock_waiting(number)
+    order, refund = _lock_waiting(number)
     note = {"rejected": reason}
     record([move_refund(refund, RefundStatus.REJECTED, source=Source.STAFF, actor=actor, note=note)])
     close_cases(Case.Kind.APPROVAL, number, resolution=f"rejected by {actor}: {reason}")
-    if refund.receipt.receipt_class in (ReceiptClass.SURPLUS, ReceiptClass.LATE):
-        give_back(refund.receipt)  # money that pays nothing is not for anybody to keep
+    if order is not None and refund.receipt.receipt_class in (ReceiptClass.SURPLUS, ReceiptClass.LATE):
+        give_back(order, refund.receipt)  # money that pays nothing is not for anybody to keep
     return refund
 
 

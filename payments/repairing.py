@@ -17,6 +17,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from orders.models import Order
+from orders.moves import LockedOrder, lock_order
 from payments.attempts import refund_request_of
 from payments.cases import open_case
 from payments.channels.base import LineKind, Outcome, PaymentReport, RefundReport
@@ -295,7 +296,7 @@ def give_to_people(difference: Difference, why: Words) -> None:
     subject = difference.subject
     if is_note:
         subject = subject_of_day(difference.channel, difference.day, difference.kind)
-    order = None if is_note else _order_of(difference)
+    order = None if is_note else _lock_order_of(difference)
     evidence: dict[str, Any] = {
         "channel": difference.channel,
         "day": str(difference.day),
@@ -310,8 +311,9 @@ def give_to_people(difference: Difference, why: Words) -> None:
     still_open.update(state=Difference.State.CASE, note=why[:200])
 
 
-def _order_of(difference: Difference) -> Order | None:
-    """The order whose payment or refund it names."""
+def _lock_order_of(difference: Difference) -> LockedOrder | None:
+    """Lock the order whose payment or refund it names."""
     number = difference.number
     about = Q(payments__number=number) | Q(receipts__number=number) | Q(receipts__refunds__number=number)
-    return Order.objects.filter(about).first() if number else None
+    found = Order.objects.filter(about).first() if number else None
+    return lock_order(found.number) if found else None

@@ -28,6 +28,7 @@ from payments.moves import (
 from payments.returning import make_room
 from payments.statuses import PAYMENT_DEEDS, Deed, PaymentStatus, ReceiptClass, Settled
 from shop.alarms import send_message, set_alarm
+from shop.business import announce
 from shop.events import Change, record
 from shop.models import Source
 from shop.reads import Joined
@@ -182,15 +183,37 @@ def _take_money(
         else:
             receipt.receipt_class = ReceiptClass.SETTLED
             changes.append(moved)
+        _announce(order, payment, receipt)
         record(changes)
         if moved is None:
             receipt.save()
-            give_back(receipt)
+            give_back(order, receipt)
         else:
             save(receipt)
         set_alarm(FOLLOW_UP, order.number, in_s=FOLLOW_UP_S)
         send_message(FOLLOW_UP, order.number)
     return Settled.MOVED
+
+
+def _announce(order: LockedOrder, payment: Payment, receipt: Receipt) -> None:
+    """Tell other systems of money that has its class: it pays the order, or it is surplus, or came too late."""
+    is_settled = receipt.receipt_class == ReceiptClass.SETTLED
+    announce(
+        "payment.settled" if is_settled else "payment.surplus",
+        stream=order.number,
+        subject=payment.number,
+        data={
+            "payment": payment.number,
+            "channel": payment.channel,
+            "scene": payment.scene,
+            "trade": receipt.channel_number,
+            "class": str(receipt.receipt_class),
+            "amount": receipt.amount,
+            "currency": receipt.currency,
+            "paid_at": receipt.paid_at and receipt.paid_at.isoformat(),
+            "source": str(receipt.source),
+        },
+    )
 
 
 def _is_going_back(known: Receipt, *, source: Source) -> bool:
@@ -242,13 +265,13 @@ def _set_aside(
     return Settled.REVIEW
 
 
-def give_back(receipt: Receipt) -> None:
-    """Surplus and late money goes back, whatever of it does not yet. Its order must be locked."""
+def give_back(order: LockedOrder, receipt: Receipt) -> None:
+    """Surplus and late money of the locked order goes back, whatever of it does not yet."""
     reason = "paid twice" if receipt.receipt_class == ReceiptClass.SURPLUS else "paid after the order closed"
     left = refundable_minor(receipt)
     if left and not can_refund(receipt.channel):
         evidence = {"amount": left, "currency": receipt.currency, "why": reason}
-        open_case(Case.Kind.PAYOUT, receipt.channel_number, order=receipt.order, evidence=evidence)
+        open_case(Case.Kind.PAYOUT, receipt.channel_number, order=order, evidence=evidence)
     elif left:
         open_refund(receipt, kind=Refund.Kind.AUTOMATIC, amount=left, reason=reason, source=Source.SYSTEM)
 

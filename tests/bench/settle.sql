@@ -24,6 +24,13 @@ values ('wechat', '$batch-:nth', ':payment_number', :payment_id, :order_id, 'set
 insert into shop_event (order_number, subject_kind, subject, from_status, to_status, source, actor, note)
 values (':order_number', 'payment', ':payment_number', 'PAYING', 'PAID', 'CALLBACK', '', '{"channel": "wechat"}'),
        (':order_number', 'order', ':order_number', 'UNPAID', 'READY_FOR_SHIPMENT', 'CALLBACK', '', '{}');
+insert into shop_businessevent (number, stream, type, subject, data)
+values ('V' || upper(left(md5('$batch settled :nth'), 23)), ':order_number', 'payment.settled', ':payment_number',
+        jsonb_build_object('payment', ':payment_number', 'channel', 'wechat', 'scene', 'qr', 'trade', '$batch-:nth',
+                           'class', 'settled', 'amount', 12900, 'currency', 'CNY',
+                           'paid_at', statement_timestamp(), 'source', 'CALLBACK')),
+       ('V' || upper(left(md5('$batch paid :nth'), 23)), ':order_number', 'order.paid', ':order_number',
+        '{"status": "READY_FOR_SHIPMENT", "amount": 12900, "currency": "CNY", "version": 4}');
 delete from shop_alarm
  where (kind, subject) in (('query_payment', ':payment_number'), ('expire_order', ':order_number'));
 insert into shop_alarm (kind, subject, due_at, last_at, attempts)

@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.db import connection
 
-from orders.moves import EXPIRE_ORDER
+from orders.moves import EXPIRE_ORDER, lock_order
 from payments.audit import audit
 from payments.cases import (
     DEADLINES,
@@ -75,7 +75,7 @@ def case_of(kind: str, subject: str, **evidence: Any) -> Case:
 @pytest.fixture
 def case() -> Case:
     """Of an order whose receipt could not be mailed."""
-    order = make_order()
+    order = lock_order(make_order().number)
     open_case(Case.Kind.MAIL, order.number, order=order, evidence={})
     return Case.objects.get()
 

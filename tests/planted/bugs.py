@@ -41,7 +41,7 @@ BUGS = (
     Bug(
         name="a second success stays where it is",
         file="payments/settling.py",
-        before="            give_back(receipt)\n        else:",
+        before="            give_back(order, receipt)\n        else:",
         after="        else:",
         caught_by=(f"{MONEY}/test_settling.py",),
     ),
