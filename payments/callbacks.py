@@ -45,6 +45,8 @@ from payments.settling import settle_payment, settle_unmatched
 from payments.statuses import Settled
 from shop.alarms import Claim, remove_alarms, send_message, set_alarm
 from shop.clock import WITH_NOW
+from shop.counting import count
+from shop.metrics import Metric
 from shop.models import Source
 from shop.numbers import ALPHABET
 from shop.reads import read_one
@@ -54,6 +56,12 @@ from shop.writes import together, write
 log = structlog.get_logger("nodrop.callbacks")
 
 TAKE_CALLBACK = "take_callback"
+ANSWERS = Metric(
+    name="nodrop_callbacks_total",
+    help="Messages at the channels' doors: taken, repeated (settled before), refused (not genuine).",
+    kind="counter",
+    labels=("channel", "result"),
+)
 KNOWN = """
 select 1 from payments_payment payment join payments_receipt receipt on receipt.payment_id = payment.id
  where payment.number = %s and payment.channel = %s and payment.status = 'PAID'
@@ -84,9 +92,12 @@ def take_callback(channel_name: str, raw: RawCallback) -> CallbackReply:
             size=len(raw.body),
         )
         _keep_refused(channel, raw, error)
+        count(ANSWERS, channel_name, "refused")
         return channel.refuse_callback(error.reason)
-    if not _is_known(channel, message):
+    is_known = _is_known(channel, message)
+    if not is_known:
         _take(channel, message, raw)
+    count(ANSWERS, channel_name, "repeated" if is_known else "taken")
     return channel.acknowledge()
 
 

@@ -140,7 +140,7 @@ def read_home(user: User) -> Home:
         proposals_waiting=Proposal.objects.filter(status=Proposal.Status.WAITING).count(),
         paying=Payment.objects.filter(status=PaymentStatus.PAYING).order_by("id").first(),
         guardians=_read_guardians(now),
-        books=_read_books(now),
+        books=read_books(now),
         orders=orders,
         orders_paid=orders_paid,
         rates=_read_rates(today),
@@ -232,7 +232,7 @@ def _read_guardians(now: datetime) -> list[Guardian]:
     ]
 
 
-def _read_books(now: datetime) -> list[Books]:
+def read_books(now: datetime) -> list[Books]:
     """Of every channel that is configured, also of one that cannot be used: its books are still there."""
     current = Statement.objects.filter(is_current=True).order_by("channel", "-day").distinct("channel")
     last = {statement.channel: statement for statement in current}

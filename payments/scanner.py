@@ -17,6 +17,7 @@ from payments.settling import FOLLOW_UP
 from payments.statements import promise_statements
 from shop.alarms import claim_due, handle, set_alarm
 from shop.idempotency import forget_old as forget_old_keys
+from shop.scraping import keep_tallies
 from shop.transactions import transactional
 
 # A pass ends itself before the queue's time limit of 20 s, which the last alarm, some 8 s of it, must not cross.
@@ -56,6 +57,7 @@ def scan_payments() -> dict[str, int]:
     counts |= {"matched_late": take_late_matches(), "forgotten": forget_old() + forget_old_keys()}
     close_healed()
     promise_statements()
+    keep_tallies()
     give_up = time.monotonic() + PASS_S
     while time.monotonic() < give_up and (claims := claim_due(1)):
         counts["handled" if handle(claims[0]) else "failed"] += 1

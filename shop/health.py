@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.cache import cache
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models.functions import Now
 from django.http import HttpRequest, JsonResponse
@@ -24,7 +24,7 @@ def readyz(request: HttpRequest) -> JsonResponse:
     """200 when orders can be taken and paid, else 503; Redis, watch and the cluster are reported beside it."""
     try:
         report: dict[str, Any] = {"postgresql": True, "migrations": _is_migrated(), **_guardians()}
-    except DatabaseError:
+    except (DatabaseError, InterfaceError):
         report = {"postgresql": False, "migrations": False, "watch": False, "cluster": False}
     report["redis"] = _redis_answers()
     ready = report["postgresql"] and report["migrations"]

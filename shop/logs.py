@@ -14,6 +14,9 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
 
+from shop.counting import count
+from shop.metrics import Metric
+
 SECRET_NAMES = re.compile(
     r"(secret|password|token|authorization|signature|cookie|private|apiv3|api_key|tax_id|openid|phone|email)",
     re.IGNORECASE,
@@ -114,6 +117,25 @@ def logging_settings(*, level: str, as_json: bool) -> dict[str, Any]:
     }
 
 
+REQUESTS = Metric(
+    name="nodrop_http_request_seconds",
+    help="Requests by what they were for and the class of their answer; `poll` waits for news by design.",
+    kind="histogram",
+    labels=("route", "status"),
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+# By the beginning of the path; what is none of these is a page.
+ROUTES = {"api": "api", "notify": "notify", "admin": "admin", "static": "static"} | dict.fromkeys(
+    ("healthz", "readyz", "metrics"), "probe"
+)
+
+
+def route_of(request: HttpRequest) -> str:
+    """What a request is for, in one of a few words."""
+    route = ROUTES.get(request.path_info.lstrip("/").partition("/")[0], "page")
+    return "poll" if route == "api" and request.GET.get("wait", "0") not in ("", "0") else route
+
+
 class RequestLogMiddleware(MiddlewareMixin):
     """One line per request; the path carries the order's number, never its token."""
 
@@ -122,6 +144,7 @@ class RequestLogMiddleware(MiddlewareMixin):
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         took_s = time.perf_counter() - request.started  # type: ignore[attr-defined]
+        count(REQUESTS, route_of(request), f"{response.status_code // 100}xx", observed=took_s)
         access.log(
             logging.WARNING if response.status_code >= 500 else logging.INFO,
             "request",

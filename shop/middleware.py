@@ -29,7 +29,7 @@ POLICY = (
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
 # Read by programs, in their own protocol: always the same words.
-PROTOCOL_PATHS = ("/notify/", "/healthz", "/readyz")
+PROTOCOL_PATHS = ("/notify/", "/healthz", "/readyz", "/metrics")
 PRIVATE_PATHS = ("/orders/", "/checkout/", "/cart/", "/api/", "/admin/")
 # InternalError: among others, a server that is read-only because another one is the primary now.
 BUSY = (OperationalError, InterfaceError, InternalError, PoolTimeout)

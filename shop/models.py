@@ -93,6 +93,21 @@ class Heartbeat(models.Model):
         return f"{self.name} {self.at:%H:%M:%S}"
 
 
+class Tally(models.Model):
+    """What has been counted of the rows of one table, up to an id: so that a metric of a million rows costs its last ones."""
+
+    name = models.CharField(max_length=100, unique=True)
+    up_to = models.PositiveBigIntegerField(default=0)
+    # Pairs of labels and of what was counted under them.
+    counts = models.JSONField(default=list)
+
+    class Meta:
+        verbose_name_plural = "tallies"
+
+    def __str__(self) -> str:
+        return f"{self.name} to {self.up_to}"
+
+
 class IdempotencyKey(models.Model):
     """What became of one request that its client may send again: `subject` is the public number of what it made.
 

@@ -318,6 +318,18 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": None,
 }
 
+# ---- Metrics -----------------------------------------------------------------------------------------------------
+# Who shows it may read /metrics; without one only this machine may, and staff.
+METRICS_TOKEN = env.str("METRICS_TOKEN", "")
+# Where each floor says what it knows of itself, see shop.scraping.
+METRICS: dict[str, Any] = {
+    "readings": ["shop.gauges.READINGS", "payments.metrics.READINGS"],
+    "tallies": ["shop.gauges.TALLIES", "payments.metrics.TALLIES"],
+    "counted": ["shop.logs.REQUESTS", "payments.callbacks.ANSWERS"],
+    "computed": {"nodrop_moves_total": "payments.metrics.count_statuses"},
+    "derived": ["payments.metrics.ORDERS", "payments.metrics.PAYMENTS", "payments.metrics.REFUNDS"],
+}
+
 LOG_JSON = env.bool("LOG_JSON", not DEBUG)
 LOGGING = logging_settings(level=env.str("LOG_LEVEL", "INFO"), as_json=LOG_JSON)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings as shop_settings
+from django.core.servers.basehttp import WSGIRequestHandler
 from django.test import TransactionTestCase
 from pytest_django.live_server_helper import LiveServer
 
@@ -26,6 +27,8 @@ shop_settings.DATABASES["default"]["OPTIONS"]["options"] += " -c synchronous_com
 # A slow hash guards the passwords of people. That of a test's staff is made five hundred times.
 shop_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 TransactionTestCase._fixture_teardown = lambda _: empty_tables()  # type: ignore[attr-defined]
+# An answer is written in two parts. Held back until the first is acknowledged, it would cost each kept connection 40 ms.
+WSGIRequestHandler.disable_nagle_algorithm = True
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

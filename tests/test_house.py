@@ -25,7 +25,7 @@ STEPS = [
     ["repairing"],
     ["scanner", "doctor", "story", "home", "deeds"],
     ["recording"],
-    ["api", "views", "admin", "tasks", "checks", "management"],
+    ["api", "views", "admin", "tasks", "checks", "management", "metrics"],
     ["urls", "notify_urls", "apps", "templatetags"],
 ]
 # Words of the channels' protocol that the lowest room shares: typed outcomes.

@@ -23,6 +23,8 @@ NAMES = (
     _("failures"), _("tried at"), _("created at"), _("order number"), _("subject kind"), _("from status"),
     _("to status"), _("source"), _("actor"), _("note"), _("at"), _("name"), _("scope"), _("key"),
     _("body hash"), _("status"), _("lease until"),
+    # of what has been counted
+    _("tally"), _("tallies"), _("up to"), _("counts"),
     # of products and orders
     _("sku"), _("description"), _("name in Chinese"), _("description in Chinese"), _("picture"), _("price"),
     _("currency"), _("stock"), _("supplied"), _("is sold"), _("number"), _("amount"), _("email"), _("phone"),
