@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("shop", "0010_sequences_are_counted"),
+        ("shop", "0013_systems_in_history"),
     ]
 
     operations = [
