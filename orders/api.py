@@ -3,12 +3,13 @@
 from typing import Any
 
 from django.conf import settings
+from django.db.models import Prefetch, prefetch_related_objects
 from django.http import HttpResponse
 from django.utils.translation import gettext as _
 from rest_framework import serializers
+from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from orders.access import check_shopper, find_order, remember, token_of
 from orders.errors import (
@@ -19,8 +20,9 @@ from orders.errors import (
     OrderNotFound,
     OutOfStock,
 )
-from orders.models import Order, Product
+from orders.models import Order, OrderLine, Product
 from orders.placing import Contact, Item, Placed, place_once, place_order
+from orders.statuses import OrderStatus
 from shop.api import (
     Flag,
     StrictSerializer,
@@ -30,12 +32,22 @@ from shop.api import (
     describe_error,
     read_key,
 )
+from shop.doors import Door
 from shop.keyring import Scope
-from shop.keys import Asker, MissingScope, asker_of, digest
+from shop.keys import Asker, MissingScope, asker_of, digest, require
+from shop.lists import CREATED, answer_page, by
+from shop.money import CURRENCIES
 from shop.problems import Problem, answer
+from shop.queries import one_of, read_query, whole
 from shop.sessions import held_session
 
 PAGE_SIZE = 50
+LINES = Prefetch("lines", OrderLine.objects.select_related("product"))
+FILTERS = {
+    "status": by("status", one_of(OrderStatus.values)),
+    "currency": by("currency", one_of(CURRENCIES)),
+    **CREATED,
+}
 
 describe_error(
     InvalidOrder,
@@ -80,11 +92,13 @@ class ProductSerializer(serializers.ModelSerializer):
         fields = ("sku", "name", "price", "currency", "stock")
 
 
-class ProductsView(APIView):
+class ProductsView(Door):
     """`GET products`: what is sold, 50 a page; the `Link` header names the next page."""
 
+    query = {"page": whole(least=1, most=99_999)}
+
     def get(self, request: Request) -> Response:
-        page = page_of(request)
+        page = self.asked.get("page", 1)
         sold = Product.objects.filter(is_sold=True)[(page - 1) * PAGE_SIZE : page * PAGE_SIZE + 1]
         products = list(sold)
         response = Response(ProductSerializer(products[:PAGE_SIZE], many=True).data)
@@ -95,12 +109,24 @@ class ProductsView(APIView):
         return response
 
 
-class OrdersView(APIView):
-    """`POST orders` items, contact, again: place an order, once for each Idempotency-Key."""
+class OrdersView(Door):
+    """`GET orders`: all of them, for systems and staff. `POST orders` items, contact, again: place one, once for each
+    Idempotency-Key.
+    """
+
+    query = None
+
+    def get_permissions(self) -> list[BasePermission]:
+        return [require(Scope.ORDERS_READ)()] if self.request.method == "GET" else []
+
+    def get(self, request: Request) -> Response:
+        orders = Order.objects.prefetch_related(LINES)
+        return answer_page(request._request, orders, listed_fields, FILTERS)
 
     def post(self, request: Request) -> HttpResponse:
         asker = asker_of(request)
         asker.check_scope(Scope.ORDERS_WRITE)
+        read_query(request._request)
         wanted = PlaceOrderSerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
         try:
@@ -166,16 +192,9 @@ def _duplicate(asker: Asker, error: DuplicateOrder) -> Problem:
     return Problem(status=409, code="duplicate_order", detail=str(error), extra=extra)
 
 
-def page_of(request: Request) -> int:
-    """The `page` of the query string, from 1. Raises a validation error for anything else."""
-    text = request.query_params.get("page", "1")
-    if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) >= 1):
-        raise serializers.ValidationError({"page": [_("This must be a number from 1.")]})
-    return int(text)
-
-
 def order_fields(order: Order) -> dict[str, Any]:
     """The order as the API shows it: amount in minor units, times with offset."""
+    prefetch_related_objects([order], LINES)
     return {
         "number": order.number,
         "status": order.status,
@@ -188,11 +207,16 @@ def order_fields(order: Order) -> dict[str, Any]:
                 "quantity": line.quantity,
                 "unit_price": line.unit_price,
             }
-            for line in order.lines.select_related("product")
+            for line in order.lines.all()
         ],
         "expires_at": order.expires_at.isoformat(),
         "pay_url": pay_url(order),
     }
+
+
+def listed_fields(order: Order) -> dict[str, Any]:
+    """The order as it is read later, with what lists ask for and what tells whether it has changed."""
+    return order_fields(order) | {"version": order.version, "created_at": order.created_at.isoformat()}
 
 
 def pay_url(order: Order) -> str:

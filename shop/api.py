@@ -8,9 +8,11 @@ from typing import Any, NoReturn
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.http import Http404, HttpResponse
 from django.http.request import RawPostDataException, UnreadablePostError
+from django.utils.http import parse_header_parameters
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from rest_framework import exceptions, serializers
+from rest_framework.negotiation import BaseContentNegotiation, DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -103,6 +105,9 @@ class StrictJSONParser(BaseParser):
     media_type = "application/json"
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+        charset = parse_header_parameters(media_type or "")[1].get("charset", "utf-8")
+        if charset.lower() not in ("utf-8", "utf8", "us-ascii"):
+            raise exceptions.UnsupportedMediaType(media_type or "", _("JSON is written in UTF-8."))
         try:
             text = stream.read(MAX_BODY_BYTES + 1)
         except (RequestDataTooBig, RawPostDataException, UnreadablePostError) as error:
@@ -150,6 +155,16 @@ def _depth(data: Any) -> int:
     return deepest
 
 
+class JSONWhateverIsAccepted(BaseContentNegotiation):
+    """JSON is all we speak: a client that asks for something else can read a status code, and learns nothing from a 406."""
+
+    def select_parser(self, request: Any, parsers: Any) -> Any:
+        return DefaultContentNegotiation().select_parser(request, parsers)
+
+    def select_renderer(self, request: Any, renderers: Any, format_suffix: str | None = None) -> Any:
+        return renderers[0], renderers[0].media_type
+
+
 class StrictSerializer(serializers.Serializer):
     """Named fields only: an unknown one is an error that names it."""
 
@@ -161,6 +176,15 @@ class StrictSerializer(serializers.Serializer):
                     {name: [_("This field is not known.")] for name in sorted(unknown)}
                 )
         return super().to_internal_value(data)
+
+
+class Nothing(StrictSerializer):
+    """The body of a call that takes none: empty, or `{}`."""
+
+
+def read_nothing(request: Request) -> None:
+    """Refuse a body that says something. Raises a validation error."""
+    Nothing(data=request.data).is_valid(raise_exception=True)
 
 
 class Text(serializers.CharField):

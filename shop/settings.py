@@ -62,6 +62,7 @@ MIDDLEWARE = [
     "shop.middleware.StaffTimeMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "shop.middleware.LanguageMiddleware",
+    "shop.refusals.HostMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -312,10 +313,26 @@ LOGIN_REDIRECT_URL = "admin:index"
 REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["shop.api.StrictJSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "shop.api.JSONWhateverIsAccepted",
+    "DEFAULT_METADATA_CLASS": None,
+    "DEFAULT_SCHEMA_CLASS": "shop.openapi.Described",
     "DEFAULT_AUTHENTICATION_CLASSES": ["shop.keys.KeyOrShopperAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.AllowAny"],
     "EXCEPTION_HANDLER": "shop.api.answer_problem",
     "UNAUTHENTICATED_USER": None,
+}
+# The description of the API, see `shop.openapi`.
+SPECTACULAR_SETTINGS = {
+    "TITLE": SHOP_NAME,
+    "DESCRIPTION": _("Orders, payments and refunds of this shop, for its shoppers and for other systems."),
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.1",
+    "SERVERS": [{"url": PUBLIC_URL}],
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SORT_OPERATIONS": False,
+    "ENABLE_DJANGO_DEPLOY_CHECK": False,
+    "PREPROCESSING_HOOKS": ["payments.api.described.add_status"],
+    "POSTPROCESSING_HOOKS": ["shop.schema.complete"],
 }
 
 # ---- Metrics -----------------------------------------------------------------------------------------------------

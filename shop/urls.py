@@ -10,6 +10,9 @@ from django.views.i18n import set_language
 
 from shop import health, scraping
 
+handler400 = "shop.refusals.bad_request"
+handler500 = "shop.refusals.server_error"
+
 urlpatterns = [
     path("", include("shop.checkout.urls")),
     # Without a token: all that it changes is which words are shown, and who refuses cookies is not to be sent away.

@@ -5,12 +5,14 @@ import os
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
 os.environ.setdefault("NODROP_DB_POOL", "1")
 
+import django
 from django.conf import settings
-from django.core.wsgi import get_wsgi_application
 
 from shop import embedded
 from shop.findings import tell_findings
+from shop.refusals import PlainWSGIHandler
 
+django.setup(set_prefix=False)
 embedded.ensure_started_for(settings)
-application = get_wsgi_application()
+application = PlainWSGIHandler()
 tell_findings()

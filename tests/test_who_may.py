@@ -80,7 +80,7 @@ EVERYTHING = tuple(Scope.values)
 @pytest.fixture
 def payment(settings, monkeypatch) -> Payment:
     """Paid, with a refund, so that nobody changes anything of it and every look is alike."""
-    monkeypatch.setattr("payments.api.query_by_person", lambda number: None)
+    monkeypatch.setattr("payments.api.payments.query_by_person", lambda number: None)
     payment = make_payment(make_order(stock=100))
     settle_payment(report(payment), channel="wechat", source=Source.QUERY)
     ask_refund(payment.number, amount=1, reason="x", actor="sue")

@@ -28,7 +28,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path, re_path
 
 from orders.errors import OrderNotFound
-from payments.api import read_now, recall_now
+from payments.api.status import read_now, recall_now
 from payments.showing import OrderState
 from shop.bell import Listening
 from shop.middleware import BUSY, OddCookieMiddleware

@@ -1,0 +1,114 @@
+"""`payments/…`, and applying for payment of an order."""
+
+from typing import Any
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from orders.api import find_own_order
+from payments.api.fields import listed_payment_fields, payment_fields, read_fields
+from payments.api.finding import find_own_payment, find_payment_for
+from payments.applying import apply_for_payment
+from payments.channels.registry import list_choices, payer_at
+from payments.models import Payment
+from payments.querying import query_by_person
+from payments.statuses import PaymentStatus
+from shop.api import Flag, StrictSerializer, Text, answer_once, read_key, read_nothing
+from shop.doors import Door
+from shop.etags import answer_tagged
+from shop.keyring import Scope
+from shop.keys import asker_of, require
+from shop.lists import CREATED, answer_page, by
+from shop.queries import one_of
+from shop.visitors import read_address
+
+FILTERS = {
+    "status": by("status", one_of(PaymentStatus.values[1:])),
+    "channel": by("channel", one_of([name for name, _title in list_choices()])),
+    "order": by("order__number", str),
+    **CREATED,
+}
+
+
+class AddressSerializer(StrictSerializer):
+    line1 = Text(max_length=200)
+    city = Text(max_length=100)
+    state = Text(max_length=100)
+    postal_code = Text(max_length=20)
+    country = Text(max_length=2)
+
+
+class PayerSerializer(StrictSerializer):
+    tax_id = Text(max_length=20, required=False)
+    address = AddressSerializer(required=False)
+
+
+class ApplySerializer(StrictSerializer):
+    channel = Text(max_length=10)
+    scene = Text(max_length=10)
+    payer = PayerSerializer(required=False)
+    supersede = Flag(default=False)
+
+
+class PaymentsView(Door):
+    """`GET payments`: all of them, for systems and staff."""
+
+    permission_classes = (require(Scope.PAYMENTS_READ),)
+    query = None
+
+    def get(self, request: Request) -> Response:
+        payments = Payment.objects.select_related("order")
+        return answer_page(request._request, payments, listed_payment_fields, FILTERS)
+
+
+class ApplyView(Door):
+    """`POST orders/{number}/payments`: apply for payment. 201 new, 200 the live one again."""
+
+    def post(self, request: Request, number: str) -> Response:
+        asker = asker_of(request)
+        order = find_own_order(asker, number, Scope.PAYMENTS_WRITE)
+        wanted = ApplySerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        data = wanted.validated_data
+        applied = apply_for_payment(
+            order.number,
+            channel=data["channel"],
+            scene=data["scene"],
+            payer=_payer_at(request, data) | data.get("payer", {}),
+            may_supersede=data["supersede"],
+            version=order.version,
+            key=read_key(request, asker.scope_of_keys(f"payments:{order.number}")),
+            source=asker.source,
+            actor=asker.actor,
+        )
+        return answer_once(
+            payment_fields(applied.payment),
+            status=201 if applied.is_new else 200,
+            is_replay=applied.is_replay,
+        )
+
+
+def _payer_at(request: Request, data: dict[str, Any]) -> dict[str, str]:
+    """Where the shopper is; a system is somewhere else."""
+    is_shopper_here = asker_of(request).key is None
+    address = read_address(request._request) if is_shopper_here else ""
+    return payer_at(data["channel"], data["scene"], address)
+
+
+class PaymentView(Door):
+    """`GET payments/{number}`."""
+
+    def get(self, request: Request, number: str) -> Response:
+        payment = find_payment_for(asker_of(request), number)
+        return answer_tagged(request._request, read_fields(payment), version=payment.order.version)
+
+
+class QueryView(Door):
+    """`POST payments/{number}/query`: ask the channel now."""
+
+    def post(self, request: Request, number: str) -> Response:
+        payment = find_own_payment(asker_of(request), number)
+        read_nothing(request)
+        query_by_person(payment.number)
+        payment.refresh_from_db()
+        return Response(read_fields(payment))

@@ -1,0 +1,101 @@
+"""`orders/{number}/status`: how an order stands, now or as soon as it is another way."""
+
+import time
+from typing import cast
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.db import connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils.translation import gettext as _
+from django.views.decorators.csrf import csrf_exempt
+from rest_framework.exceptions import ValidationError
+
+from orders.access import is_token_of
+from orders.api import find_order_for
+from orders.errors import OrderNotFound
+from payments.cached import admit, read_state, recall_state, start_clock
+from payments.querying import keep_asking
+from payments.showing import OrderState
+from shop.api import answer_problem
+from shop.bell import Listening
+from shop.keyring import BadKey
+from shop.keys import MissingScope, bearer_token, digest, is_by_key, read_asker
+from shop.middleware import BUSY, busy
+from shop.numbers import is_number
+from shop.problems import Problem, answer
+from shop.queries import read_query, whole
+
+QUERY = {"since": whole(most=2**31), "wait": whole(most=30)}
+# How often a waiting status call reads the database.
+READ_EVERY_S = 1.0
+
+
+@csrf_exempt  # it changes nothing, whatever the method
+async def order_status(request: HttpRequest, number: str) -> HttpResponse:
+    """`GET orders/{number}/status?since={version}&wait={s}`: at once, or as soon as the version differs from `since`.
+
+    Outside DRF, because it waits without holding a database connection. Who asks here looks at the order, so the
+    channel is asked about it every ten seconds meanwhile.
+    """
+    if request.method not in ("GET", "HEAD"):
+        return answer(Problem(status=405, code="method_not_allowed", detail=_("Only GET is offered here.")))
+    try:
+        asked = read_query(request, **QUERY)
+        state = await sync_to_async(recall_now)(request, number)
+        if asked.get("wait") and state.version == asked.get("since"):
+            state = await _wait_for_news(request, state, asked["wait"])
+    except (ValidationError, OrderNotFound, BadKey, MissingScope) as error:
+        return cast("HttpResponse", answer_problem(error, {"request": request}))
+    except BUSY:
+        return answer(busy(request))
+    return JsonResponse(state.as_json())
+
+
+async def _wait_for_news(request: HttpRequest, state: OrderState, wait_s: int) -> OrderState:
+    """The state as soon as its version is another one, or when the time is over."""
+    give_up, since, read = time.monotonic() + wait_s, state.version, sync_to_async(read_now)
+    async with Listening(state.number) as bell:
+        state = await read(request, state.number)  # for what changed before anybody listened
+        while state.version == since and (left_s := give_up - time.monotonic()) > 0:
+            await bell.wait(min(READ_EVERY_S, left_s))
+            state = await read(request, state.number)
+    return state
+
+
+def recall_now(request: HttpRequest, number: str) -> OrderState:
+    """What was read a moment ago, for somebody who was let in a moment ago: no statement. Else as `read_now`."""
+    shown = _shown_by(request)
+    state = recall_state(number, shown) if shown and is_number(number) else None
+    return state or read_now(request, number)
+
+
+def read_now(request: HttpRequest, number: str) -> OrderState:
+    """The state, for somebody who looks at it: its channel is asked meanwhile.
+
+    Who asks is looked up anew each time, so that a key that was revoked meanwhile ends its wait. Raises OrderNotFound,
+    BadKey, MissingScope.
+    """
+    try:
+        since, asker = start_clock(), read_asker(request)
+        order = find_order_for(asker, number)
+        if keep_asking(order):
+            order.refresh_from_db()
+        state = read_state(order, since=since)
+        if (shown := _shown_by(request)) and (not asker.token or is_token_of(order, asker.token)):
+            admit(shown, state)  # what has let it in, not what it showed besides
+        return state
+    finally:
+        if settings.DB_POOL:
+            connection.close()  # back to the pool while this call waits
+
+
+def _shown_by(request: HttpRequest) -> str:
+    """A digest of the token or the session by which the request wants to be let in.
+
+    Empty when it shows neither; a key is never remembered, for it may be revoked at any moment.
+    """
+    if is_by_key(request):
+        return ""
+    shown = bearer_token(request) or request.COOKIES.get(settings.SESSION_COOKIE_NAME, "")
+    return digest(shown) if shown else ""
