@@ -27,12 +27,13 @@ from payments.statuses import PaymentStatus, ReceiptClass, RefundStatus
 from shop.alarms import Claim, postpone
 from shop.business import announce
 from shop.locks import stand_in_line
-from shop.models import Alarm
+from shop.models import Alarm, Delivery, Endpoint
 from shop.reads import read_one
 from shop.sentences import Words, say
 from shop.transactions import transactional
 
 MAX_RESOLUTION = 300
+MAX_SUBJECT = 64
 # Who may look after cases.
 DECIDE = "payments.decide_case"
 # Who is not answered at the end of a schedule is asked once a day from then on.
@@ -74,7 +75,12 @@ def open_case(
     Joins the caller's transaction, which must have locked the `order`: the case has its place among what happened to it.
     """
     opened = read_one(
-        OPEN, str(kind), subject, order.pk if order else None, Jsonb(dict(evidence)), DEADLINES[kind]
+        OPEN,
+        str(kind),
+        subject[:MAX_SUBJECT],
+        order.pk if order else None,
+        Jsonb(dict(evidence)),
+        DEADLINES[kind],
     )
     if opened is None:
         return
@@ -128,6 +134,35 @@ def close_healed() -> int:
     )
     healed = Case.objects.filter(~Exists(still_there), kind=Case.Kind.FAILING, resolved_at__isnull=True)
     return healed.update(resolved_at=Now(), resolution="it went well in the end")
+
+
+def open_for_endpoint(endpoint: Endpoint) -> None:
+    """Another system could not be told: one case about its endpoint, which says how things stand. Joins the caller's
+    transaction.
+    """
+    given_up = Delivery.objects.filter(endpoint=endpoint, status=Delivery.Status.DEAD).count()
+    evidence = {"endpoint": endpoint.note, "off": endpoint.off_why, "given_up": given_up}
+    if endpoint.failing_since:
+        evidence["failing_since"] = endpoint.failing_since.isoformat()
+    open_case(Case.Kind.WEBHOOK, endpoint.number, order=None, evidence=evidence)
+    about = Case.objects.filter(kind=Case.Kind.WEBHOOK, subject=endpoint.number, resolved_at__isnull=True)
+    about.update(evidence=evidence)
+
+
+def close_for_endpoint(endpoint: Endpoint) -> None:
+    """The endpoint took something, or was removed: what people had to do about it may be done. Joins the caller's
+    transaction.
+    """
+    ours = Endpoint.objects.filter(number=OuterRef("subject"))
+    given_up = Delivery.objects.filter(endpoint__number=OuterRef("subject"), status=Delivery.Status.DEAD)
+    is_over = Exists(ours.filter(removed_at__isnull=False)) | (
+        Exists(ours.filter(off_at__isnull=True)) & ~Exists(given_up)
+    )
+    about = Case.objects.filter(is_over, kind=Case.Kind.WEBHOOK, subject=endpoint.number)
+    resolution = (
+        "the endpoint was removed" if endpoint.removed_at else "it takes what it is sent, and nothing is left"
+    )
+    about.filter(resolved_at__isnull=True).update(resolved_at=Now(), resolution=resolution)
 
 
 def has_open_mismatch(order: Order) -> bool:
@@ -299,6 +334,11 @@ def _still_fails(case: Case) -> bool:
     return alarms.filter(failures__gt=0).exists()
 
 
+def _is_switched_off(case: Case) -> bool:
+    off = Endpoint.objects.filter(number=case.subject, off_at__isnull=False, removed_at__isnull=True)
+    return off.exists()
+
+
 # While the first is true of a case of this kind, a person must do the second instead of closing it. A kind that is not
 # here, and a case that is past this, only a person can answer.
 HELD_OPEN: dict[Case.Kind, tuple[Callable[[Case], bool], Words]] = {
@@ -339,5 +379,11 @@ HELD_OPEN: dict[Case.Kind, tuple[Callable[[Case], bool], Words]] = {
     Case.Kind.FAILING: (
         _still_fails,
         _("Its alarm is tried again: the case closes when that has gone well."),
+    ),
+    Case.Kind.WEBHOOK: (
+        _is_switched_off,
+        _(
+            "Nothing is sent to this endpoint: switch it on, or remove it. The case closes when nothing is left of it."
+        ),
     ),
 }

@@ -19,6 +19,7 @@ from shop.alarms import claim_due, handle, set_alarm
 from shop.idempotency import forget_old as forget_old_keys
 from shop.scraping import keep_tallies
 from shop.transactions import transactional
+from shop.webhooks.publishing import DELIVER
 
 # A pass ends itself before the queue's time limit of 20 s, which the last alarm, some 8 s of it, must not cross.
 PASS_S = 10
@@ -41,6 +42,10 @@ select kind, subject, last_at from (
      where receipt.receipt_class = 'settled' and receipt.mailed_at is null and not exists (
            select from shop_alarm a where a.kind = '{MAIL_RECEIPT}' and a.subject = placed.number)
     union all select '{TAKE_CALLBACK}', id::text, received_at, null from payments_callback where taken_at is null
+    union all select '{DELIVER}', endpoint.id || ':' || event.stream, min(delivery.created_at), null
+      from shop_delivery delivery join shop_businessevent event on event.id = delivery.event_id
+      join shop_endpoint endpoint on endpoint.id = delivery.endpoint_id
+     where delivery.status = 'WAITING' and endpoint.off_at is null group by endpoint.id, event.stream
 ) unfinished
 where created_at < now() - interval '{SETTLED_FOR}'
   and not exists (select from shop_alarm a where a.kind = unfinished.kind and a.subject = unfinished.subject)

@@ -31,6 +31,9 @@ log = structlog.get_logger("nodrop.alarms")
 AFTER_LAST_S = 60
 # People are told of an alarm when it has failed so often without going well in between.
 TELL_EVERY = 5
+# Lanes: what strangers may keep waiting has claimers of its own, so that it never holds up an alarm about money.
+MONEY = "money"
+WEBHOOKS = "webhooks"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,12 +41,14 @@ class Kind:
     """What an alarm of this kind does and when it comes back.
 
     `gaps_s` are the seconds from the first claim to the second, from the second to the third, …; the last for ever. What
-    `is_long` takes more than some seconds: only `watch` does it, never a task of the cluster.
+    `is_long` takes more than some seconds: only `watch` does it, never a task of the cluster. `lane`: whose claimers do it;
+    those of `WEBHOOKS` are threads of `watch` alone.
     """
 
     handler: str
     gaps_s: Sequence[int]
     is_long: bool = False
+    lane: str = MONEY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +66,20 @@ class Claim:
     due_at: datetime
     failures: int = 0
 
+    @property
+    def crowd(self) -> str:
+        """What stands before a colon in the subject: alarms that have something in common, as the endpoint they call."""
+        return self.subject.partition(":")[0]
+
 
 _kinds: dict[str, Kind] = {}
 
 
-def register(name: str, *, handler: str, gaps_s: Sequence[int], is_long: bool = False) -> None:
+def register(
+    name: str, *, handler: str, gaps_s: Sequence[int], is_long: bool = False, lane: str = MONEY
+) -> None:
     """Make a kind known, from an app's `ready()`. `handler` is a dotted name, called with a Claim; see Kind."""
-    _kinds[name] = Kind(handler=handler, gaps_s=tuple(gaps_s), is_long=is_long)
+    _kinds[name] = Kind(handler=handler, gaps_s=tuple(gaps_s), is_long=is_long, lane=lane)
 
 
 def kinds() -> Mapping[str, Kind]:
@@ -179,6 +191,11 @@ returning alarm.kind, alarm.subject, alarm.attempts, coalesce(alarm.last_at <= s
 """
 CLAIMED = ("kind", "subject", "attempt", "is_last", "due_at", "failures")
 DUE = CLAIM.format(which="alarm.due_at <= statement_timestamp()")
+CROWD = "split_part(alarm.subject, ':', 1)"
+OF_OTHERS = CLAIM.format(which=f"alarm.due_at <= statement_timestamp() and {CROWD} <> all(%(busy)s)")
+OF_CROWD = CLAIM.format(
+    which=f"alarm.due_at <= statement_timestamp() and alarm.kind = %(kind)s and {CROWD} = %(crowd)s"
+)
 ONE = CLAIM.format(which="alarm.kind = %(kind)s and alarm.subject = %(subject)s")
 OVERDUE = CLAIM.format(
     which="alarm.kind = %(kind)s and alarm.subject = any(%(subjects)s)"
@@ -187,8 +204,20 @@ OVERDUE = CLAIM.format(
 
 
 def claim_due(limit: int, *, with_long: bool = False) -> list[Claim]:
-    """Claim up to `limit` due alarms, oldest first: one statement, which also sets each one's next moment."""
-    return _claim(DUE, with_long=with_long, limit=limit)
+    """Claim up to `limit` due alarms about money, oldest first: one statement, which also sets each one's next moment."""
+    return _claim(DUE, lane=MONEY, with_long=with_long, limit=limit)
+
+
+def claim_webhook(*, busy: Sequence[str] = ()) -> Claim | None:
+    """Claim the oldest due alarm of the lane of webhooks that belongs to none of the `busy` crowds."""
+    claims = _claim(OF_OTHERS, lane=WEBHOOKS, limit=1, busy=list(busy))
+    return claims[0] if claims else None
+
+
+def claim_next(claim: Claim) -> Claim | None:
+    """Claim the oldest due alarm of the same kind and crowd."""
+    claims = _claim(OF_CROWD, limit=1, kind=claim.kind, crowd=claim.crowd)
+    return claims[0] if claims else None
 
 
 def handle_now(kind: str, subject: str) -> None:
@@ -232,8 +261,12 @@ def _count_failure(claim: Claim, error: Exception) -> None:
         log.exception("failed alarm could not be told")
 
 
-def _claim(statement: str, *, with_long: bool = False, **params: Any) -> list[Claim]:
-    kinds = [(name, kind) for name, kind in _kinds.items() if with_long or not kind.is_long]
+def _claim(statement: str, *, with_long: bool = False, lane: str = "", **params: Any) -> list[Claim]:
+    kinds = [
+        (name, kind)
+        for name, kind in _kinds.items()
+        if (with_long or not kind.is_long) and lane in ("", kind.lane)
+    ]
     schedule = json.dumps([{"kind": name, "gaps": list(kind.gaps_s)} for name, kind in kinds])
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(statement, {"schedule": schedule, "after_last": AFTER_LAST_S, **params})

@@ -30,7 +30,7 @@ class Alarm(models.Model):
     """
 
     kind = models.CharField(max_length=40)
-    subject = models.CharField(max_length=64, help_text=_("public number or id of what is unfinished"))
+    subject = models.CharField(max_length=100, help_text=_("public number or id of what is unfinished"))
     due_at = models.DateTimeField()
     # The last moment of the kind's schedule, e.g. when a payment is dead. None: the schedule has no end.
     last_at = models.DateTimeField(null=True, blank=True)
@@ -170,6 +170,13 @@ class BusinessEvent(models.Model):
 class Endpoint(models.Model):
     """Where another system wants to be told. Its secrets are sealed; the former one signs as well until `old_until`."""
 
+    class OffWhy(models.TextChoices):
+        """Why nothing is sent to it."""
+
+        STAFF = "STAFF", _("by staff")
+        FAILING = "FAILING", _("it took nothing for days")
+        GONE = "GONE", _("it said that it is gone (410)")
+
     number = models.CharField(max_length=32, unique=True, default=new_endpoint_number, editable=False)
     url = models.CharField(max_length=500)
     note = models.CharField(max_length=100, blank=True)
@@ -180,8 +187,16 @@ class Endpoint(models.Model):
     old_until = models.DateTimeField(null=True, blank=True)
     # The first of the failures since it last took something; None while all is well.
     failing_since = models.DateTimeField(null=True, blank=True)
+    # The last failure, and how many there were since it last took something.
+    failed_at = models.DateTimeField(null=True, blank=True)
+    failures = models.PositiveIntegerField(default=0, db_default=0)
+    # While it fails again and again nothing is sent before this; then one message tries.
+    rests_until = models.DateTimeField(null=True, blank=True)
+    # When it last took something after such a rest.
+    well_since = models.DateTimeField(null=True, blank=True)
     # Switched off, by a person or after failing for long: nothing is sent, what happens is kept for it.
     off_at = models.DateTimeField(null=True, blank=True)
+    off_why = models.CharField(max_length=10, choices=OffWhy.choices, blank=True, default="")
     # Nothing is kept for it any more, and it is shown nowhere but in history.
     removed_at = models.DateTimeField(null=True, blank=True)
     # What is published from here on is its own.

@@ -197,6 +197,9 @@ SCHEDULES = {"scan_payments": ("payments.tasks.scan", 1)}
 # ---- Orders and payments ----------------------------------------------------------------------------------------
 # Called with the claim and the error when the handler of an alarm keeps failing.
 ALARM_FAILED = "payments.cases.open_for_alarm"
+# Called with an endpoint that is in trouble, and with one that took something: people have a case about it.
+ENDPOINT_TROUBLE = "payments.cases.open_for_endpoint"
+ENDPOINT_WELL = "payments.cases.close_for_endpoint"
 ORDER_LIFETIME_S = env.int("ORDER_LIFETIME_S", 30 * 60)
 # The same lines for the same buyer again within this time are taken for a mistake; 0 takes every order.
 DUPLICATE_WINDOW_S = env.int("DUPLICATE_WINDOW_S", 600)
@@ -251,6 +254,11 @@ CHANNELS: dict[str, dict[str, str] | None] = {
 # What each channel should keep of a payment, to be compared with its statements; a channel that is not here is not.
 CHANNEL_FEES = channel_fees(env)
 
+# ---- Webhooks ---------------------------------------------------------------------------------------------------
+# Networks of one's own whose machines may be told, over http as well, as "10.1.2.0/24,127.0.0.1/32". Without any, only
+# https into the open world.
+WEBHOOK_ALLOWED_NETWORKS: list[str] = env.list("WEBHOOK_ALLOWED_NETWORKS", [])
+
 # ---- Mail -------------------------------------------------------------------------------------------------------
 EMAIL_HOST = env.str("EMAIL_HOST", "")
 EMAIL_PORT = env.int("EMAIL_PORT", 587)
@@ -259,6 +267,8 @@ EMAIL_HOST_PASSWORD = env.str("EMAIL_HOST_PASSWORD", "")
 EMAIL_USE_TLS = env.bool("EMAIL_USE_TLS", True)
 EMAIL_TIMEOUT = 8
 DEFAULT_FROM_EMAIL = env.str("MAIL_FROM", f"{SHOP_NAME} <shop@localhost>")
+# Who is told when something of the shop needs hands, as an endpoint that was switched off.
+OPERATIONS_MAIL = env.str("OPERATIONS_MAIL", "")
 # Without a mail server the mails are files in the data folder.
 EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'filebased'}.EmailBackend"
 EMAIL_FILE_PATH = DATA_DIR / "mail"

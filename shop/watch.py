@@ -11,8 +11,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import structlog
@@ -22,12 +23,18 @@ from django_q.models import Schedule
 from django_q.tasks import async_task
 
 from shop import beats, processes
-from shop.alarms import Claim, claim_due, handle
+from shop.alarms import Claim, claim_due, claim_next, claim_webhook, handle
 
 log = structlog.get_logger("nodrop.watch")
 
 TICK_S = 0.5
 THREADS = 8
+# Webhooks have threads of their own: a receiver that hangs holds up no alarm about money.
+WEBHOOK_THREADS = 4
+# One endpoint has no more of them at once, so that a slow one leaves some to the others.
+THREADS_OF_CROWD = 2
+# So long a thread goes on with what is due for the same endpoint, before another's turn comes.
+CROWD_S = 5.0
 BEAT_EVERY_S = 5.0
 # After an error of the database the loop waits this long before it looks again.
 PAUSE_S = 1.0
@@ -41,8 +48,7 @@ class Watch:
     def __init__(self, *, with_cluster: bool = True) -> None:
         self.name = f"watch {socket.gethostname()} {os.getpid()}"
         self.stop = threading.Event()
-        self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix="alarm")
-        self.free = threading.Semaphore(THREADS)
+        self.lanes = (Lane(THREADS), WebhookLane(WEBHOOK_THREADS))
         self.next_beat = 0.0
         self.cluster = ClusterKeeper() if with_cluster else None
 
@@ -63,8 +69,9 @@ class Watch:
     def _tick(self) -> bool:
         """One look; False when the database did not answer."""
         try:
-            while self._claim_for_free_threads():
-                pass
+            for lane in self.lanes:
+                while lane.claim():
+                    pass
             if time.monotonic() >= self.next_beat:
                 beats.beat(self.name)
                 self.next_beat = time.monotonic() + BEAT_EVERY_S
@@ -85,37 +92,91 @@ class Watch:
         except OSError as error:
             log.warning("cluster could not be started", error=str(error))
 
-    def _claim_for_free_threads(self) -> bool:
+    def _finish(self) -> None:
+        give_up = time.monotonic() + FINISH_WITHIN_S
+        for lane in self.lanes:
+            lane.pool.shutdown(wait=False, cancel_futures=True)
+        for lane in self.lanes:
+            lane.wait_until(give_up)
+
+
+# ---- lanes -------------------------------------------------------------------------------------------------------
+
+
+class Lane:
+    """Threads that handle alarms about money. No more is claimed than they can begin at once."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = self.at_once = threads
+        self.pool = ThreadPoolExecutor(threads, thread_name_prefix="alarm")
+        self.free = threading.Semaphore(threads)
+
+    def claim(self) -> bool:
         """Claim no more than can be handled now; True when there may be more of both."""
         free = 0
-        while free < THREADS and self.free.acquire(blocking=False):
+        while free < self.at_once and self.free.acquire(blocking=False):
             free += 1
         claims: list[Claim] = []
         try:
-            claims = claim_due(free, with_long=True) if free else []
+            claims = self.claim_up_to(free) if free else []
             for claim in claims:
-                self.pool.submit(_handle, claim).add_done_callback(self._is_done)
+                self.pool.submit(self.work, claim).add_done_callback(lambda _: self.free.release())
         finally:
             for _ in range(free - len(claims)):
                 self.free.release()
         return bool(claims) and len(claims) == free
 
-    def _is_done(self, _: Future[None]) -> None:
-        self.free.release()
+    def claim_up_to(self, limit: int) -> list[Claim]:
+        return claim_due(limit, with_long=True)
 
-    def _finish(self) -> None:
-        give_up = time.monotonic() + FINISH_WITHIN_S
-        self.pool.shutdown(wait=False, cancel_futures=True)
-        for _ in range(THREADS):
+    def work(self, claim: Claim) -> None:
+        close_old_connections()
+        try:
+            handle(claim)
+        finally:
+            close_old_connections()
+
+    def wait_until(self, give_up: float) -> None:
+        """Until every thread is free, or that moment of `time.monotonic` has come."""
+        for _ in range(self.threads):
             self.free.acquire(timeout=max(0.0, give_up - time.monotonic()))
 
 
-def _handle(claim: Claim) -> None:
-    close_old_connections()
-    try:
-        handle(claim)
-    finally:
-        close_old_connections()
+class WebhookLane(Lane):
+    """Threads that call other systems: at most two at one of them, each going on with its alarms for some seconds."""
+
+    def __init__(self, threads: int) -> None:
+        super().__init__(threads)
+        self.at_once = 1  # whose turn it is depends on the one before
+        self.at_work: Counter[str] = Counter()
+        self.counting = threading.Lock()
+
+    def claim_up_to(self, limit: int) -> list[Claim]:
+        claim = claim_webhook(busy=self._list_busy())
+        if claim is None:
+            return []
+        self._count(claim, 1)
+        return [claim]
+
+    def work(self, claim: Claim) -> None:
+        give_up = time.monotonic() + CROWD_S
+        following: Claim | None = claim
+        try:
+            while following:
+                super().work(following)
+                following = claim_next(claim) if time.monotonic() < give_up else None
+        finally:
+            self._count(claim, -1)
+            close_old_connections()
+
+    def _list_busy(self) -> list[str]:
+        with self.counting:
+            return [crowd for crowd, count in self.at_work.items() if count >= THREADS_OF_CROWD]
+
+    def _count(self, claim: Claim, by: int) -> None:
+        with self.counting:
+            self.at_work[claim.crowd] += by
+            self.at_work += Counter()  # forgets who has none
 
 
 # ---- the cluster -------------------------------------------------------------------------------------------------

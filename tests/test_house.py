@@ -30,7 +30,7 @@ STEPS = [
 ]
 # Words of the channels' protocol that the lowest room shares: typed outcomes.
 SHARED = {"payments.channels.base"}
-WRITERS = {"orders.moves", "payments.moves"}
+WRITERS = {"orders.moves", "payments.moves", "shop.webhooks.outcomes"}
 
 
 def modules() -> dict[str, ast.Module]:

@@ -18,6 +18,7 @@ from payments.admin.wording import in_words
 from payments.deeds.cases import what_holds
 from payments.models import Case, Payment, Proposal, Receipt, Refund
 from shop.admin import mood_word
+from shop.models import Endpoint
 
 NO_MATTER = _("Nothing holds it: whoever knows the answer resolves it, and says how.")
 
@@ -122,5 +123,6 @@ def find_matter(case: Case) -> Model | None:
         Refund.objects.filter(number=case.subject).select_related("receipt__order"),
         Proposal.objects.filter(number=case.subject).select_related("payment__order"),
         Receipt.objects.filter(channel_number=case.subject).select_related("order"),
+        Endpoint.objects.filter(number=case.subject),
     )
     return next((row for rows in ways if (row := rows.first()) is not None), None)

@@ -37,12 +37,16 @@ LABELS = {
     "capture": _("try to take the money"),
     "callback": _("kept message"),
     "about": _("about a"),
+    "endpoint": _("endpoint"),
+    "off": _("switched off"),
+    "given_up": _("given up"),
+    "failing_since": _("has taken nothing since"),
     "needs_person": _("a person should look"),
 }
 AMOUNTS = {"amount", "amount_minor", "reported_amount", "left", "theirs", "ours"}
-TIMES = {"expired_at", "paid_at"}
+TIMES = {"expired_at", "failing_since", "paid_at"}
 # Whose values are words of ours; what a channel says is shown as it said it.
-OURS = {"about", "alarm", "capture", "kind", "outcome", "source", "status", "why"}
+OURS = {"about", "alarm", "capture", "kind", "off", "outcome", "source", "status", "why"}
 
 
 def in_words(evidence: Mapping[str, Any], *, currency: str) -> dict[str, str]:

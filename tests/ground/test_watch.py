@@ -134,7 +134,8 @@ def test_cluster_that_cannot_be_started_does_not_stop_the_alarms():
         assert watch._tick()
     finally:
         watch.cluster.end()
-        watch.pool.shutdown()
+        for lane in watch.lanes:
+            lane.pool.shutdown()
 
 
 def test_lock_connection_keeps_every_parameter_of_the_database_address(monkeypatch):

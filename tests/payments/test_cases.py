@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group, User
 from django.db import connection
+from django.utils import timezone
 
 from orders.moves import EXPIRE_ORDER, lock_order
 from payments.audit import audit
@@ -24,7 +25,7 @@ from payments.channels.base import Outcome
 from payments.errors import CaseIsResolved, CaseIsTaken, CaseStaysOpen, MayNotDecide
 from payments.evidence import propose_settlement, reject_proposal
 from payments.models import Case, Payment, Proposal
-from shop.models import Alarm
+from shop.models import Alarm, Endpoint
 from tests.factories import make_order, make_payment
 from tests.payments.audit_world import (
     PRICE,
@@ -231,12 +232,17 @@ BY_HAND: dict[str, Callable[[World], Case]] = {
     "a proposal that was rejected": lambda world: case_of(
         "proposal", reject_proposal(propose(world.paying).number, actor="li", reason="no").number
     ),
+    "an endpoint that is on again": lambda _: case_of("webhook", make_endpoint().number),
     "what the channel itself calls irregular": lambda world: case_of("irregular", world.paid.number),
     "a refund that was rejected": lambda world: case_of("approval", world.rejected.number),
     "a mismatch of nothing": lambda world: case_of(
         "mismatch", pay(make_payment(make_order()), amount_minor=0).channel_number
     ),
 }
+
+
+def make_endpoint(**columns: Any) -> Endpoint:
+    return Endpoint.objects.create(url="https://partner.example/", secret="sealed", **columns)
 
 
 def propose(payment: Payment) -> Proposal:
@@ -301,6 +307,10 @@ NOT_BY_HAND: dict[str, tuple[Callable[[World], Case], str]] = {
     "a proposal that waits": (
         lambda world: case_of("proposal", propose(world.paying).number),
         "Approve or reject",
+    ),
+    "an endpoint that is switched off": (
+        lambda _: case_of("webhook", make_endpoint(off_at=timezone.now()).number),
+        "switch it on",
     ),
     "an alarm that fails": (
         lambda world: failing(world.unpaid.number),
