@@ -19,7 +19,8 @@ from shop.alarms import claim_due, handle, set_alarm
 from shop.idempotency import forget_old as forget_old_keys
 from shop.scraping import keep_tallies
 from shop.transactions import transactional
-from shop.webhooks.publishing import DELIVER
+from shop.webhooks.forgetting import forget_old as forget_old_events
+from shop.webhooks.publishing import DELIVER, publish_if_any
 
 # A pass ends itself before the queue's time limit of 20 s, which the last alarm, some 8 s of it, must not cross.
 PASS_S = 10
@@ -53,13 +54,14 @@ where created_at < now() - interval '{SETTLED_FOR}'
 
 
 def scan_payments() -> dict[str, int]:
-    """One pass: give what has none an alarm and a case, tidy the inbox, then handle due alarms, one at a time, for some
+    """One pass: give what has none an alarm and a case, publish and tidy, then handle due alarms, one at a time, for some
     seconds.
 
-    Returns how many were handled, failed, found without an alarm, matched late and forgotten.
+    Returns how many were handled, failed, found without an alarm, matched late, published and forgotten.
     """
     counts = {"handled": 0, "failed": 0, "without_alarm": len(find_forgotten())}
-    counts |= {"matched_late": take_late_matches(), "forgotten": forget_old() + forget_old_keys()}
+    counts |= {"matched_late": take_late_matches(), "published": sum(iter(publish_if_any, 0))}
+    counts["forgotten"] = forget_old() + forget_old_keys() + forget_old_events()
     close_healed()
     promise_statements()
     keep_tallies()

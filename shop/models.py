@@ -167,6 +167,21 @@ class BusinessEvent(models.Model):
         return f"{self.type} {self.stream}/{self.sequence}"
 
 
+class Horizon(models.Model):
+    """How far back the feed reaches: one row, or none as long as nothing was forgotten.
+
+    Of what lies before it only the last event of each stream is left, from which the stream is counted on.
+    """
+
+    forgotten_to = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="one_horizon")]
+
+    def __str__(self) -> str:
+        return str(self.forgotten_to)
+
+
 class Endpoint(models.Model):
     """Where another system wants to be told. Its secrets are sealed; the former one signs as well until `old_until`."""
 

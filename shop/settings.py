@@ -211,6 +211,8 @@ CONFIRMING_LIMIT_S = env.int("CONFIRMING_LIMIT_S", 60)
 REFUND_APPROVAL_ABOVE = env.int("REFUND_APPROVAL_ABOVE", 100_000)
 # Callbacks are kept as they came for so long; receipts, refunds and events for ever.
 CALLBACKS_KEPT_DAYS = env.int("CALLBACKS_KEPT_DAYS", 180)
+# What other systems can read again in the feed: a system that was away for longer has to ask about each order.
+EVENTS_KEPT_DAYS = env.int("EVENTS_KEPT_DAYS", 90)
 # The variables of each channel, CHANNEL_NAME; a channel with none of them is not offered. Files may be two with a comma
 # between where they hold keys of the channel, while those are changed.
 CHANNEL_KEYS = {

@@ -9,6 +9,7 @@ from django.views.generic import RedirectView
 from django.views.i18n import set_language
 
 from shop import health, scraping
+from shop.feed import EventsView
 
 handler400 = "shop.refusals.bad_request"
 handler500 = "shop.refusals.server_error"
@@ -19,6 +20,7 @@ urlpatterns = [
     path("language/", csrf_exempt(set_language), name="set-language"),
     path("api/v1/", include("orders.urls")),
     path("api/v1/", include("payments.urls")),
+    path("api/v1/events", EventsView.as_view(), name="events"),
     path("api/", include("shop.api_urls")),
     path("notify/", include("payments.notify_urls")),
     path("admin/deeds/", include("payments.admin.urls")),

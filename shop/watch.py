@@ -24,6 +24,7 @@ from django_q.tasks import async_task
 
 from shop import beats, processes
 from shop.alarms import Claim, claim_due, claim_next, claim_webhook, handle
+from shop.webhooks.publishing import publish_if_any
 
 log = structlog.get_logger("nodrop.watch")
 
@@ -76,6 +77,7 @@ class Watch:
                 beats.beat(self.name)
                 self.next_beat = time.monotonic() + BEAT_EVERY_S
             self._keep_cluster()
+            publish_if_any()  # last: no alarm waits for it
         except (DatabaseError, InterfaceError, psycopg.Error) as error:
             # PostgreSQL is away or restarting: alarms are rows and are due when it is back.
             log.warning("database does not answer", error=type(error).__name__)

@@ -18,6 +18,7 @@ NAMES = (
     _("difference"), _("differences"), _("call"), _("calls"), _("refused callback"), _("refused callbacks"),
     _("staff action"), _("staff actions"), _("proposal"), _("proposals"), _("payment"), _("payments"),
     _("receipt"), _("receipts"), _("refund"), _("refunds"), _("callback"), _("callbacks"), _("case"), _("cases"),
+    _("horizon"), _("horizons"), _("forgotten to"),
     # of alarms, events and keys
     _("ID"), _("kind"), _("subject"), _("due at"), _("last at"), _("attempts"), _("place"), _("is hurried"),
     _("failures"), _("tried at"), _("created at"), _("order number"), _("subject kind"), _("from status"),

@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("shop", "0010_sequences_are_counted")]
+    dependencies = [("shop", "0011_how_far_the_feed_reaches")]
 
     operations = [
         migrations.AlterField(

@@ -15,7 +15,8 @@ from django_q.tasks import async_task
 from payments.applying import apply_for_payment
 from payments.models import Payment
 from shop.beats import CLUSTER, silent_for
-from shop.models import Alarm, Heartbeat
+from shop.business import announce
+from shop.models import Alarm, BusinessEvent, Heartbeat
 from shop.watch import ClusterKeeper, Watch
 from tests.factories import make_order
 from tests.programs import is_alive, running
@@ -136,6 +137,16 @@ def test_cluster_that_cannot_be_started_does_not_stop_the_alarms():
         watch.cluster.end()
         for lane in watch.lanes:
             lane.pool.shutdown()
+
+
+def test_events_are_published_by_watch_alone():
+    announce("order.paid", stream="N1", subject="N1", data={})
+    watch = Watch(with_cluster=False)
+    try:
+        assert watch._tick()
+    finally:
+        watch._finish()
+    assert BusinessEvent.objects.get().position == 1
 
 
 def test_lock_connection_keeps_every_parameter_of_the_database_address(monkeypatch):

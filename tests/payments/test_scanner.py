@@ -12,6 +12,7 @@ from payments.applying import apply_for_payment
 from payments.models import Case, Payment
 from payments.scanner import find_forgotten, scan_payments
 from shop.alarms import Claim
+from shop.business import announce
 from shop.models import Alarm
 from tests.factories import make_order, make_payment
 from tests.programs import call
@@ -79,6 +80,15 @@ def test_pass_ends_in_time_whatever_is_due(monkeypatch):
         make_payment(make_order(stock=20))
     Alarm.objects.update(due_at=LONG_AGO)
     assert scan_payments()["handled"] == 3
+
+
+@pytest.mark.django_db
+def test_events_are_published_and_forgotten_where_no_watch_runs(settings):
+    settings.EVENTS_KEPT_DAYS = 0
+    for _ in range(3):
+        announce("order.paid", stream="N1", subject="N1", data={})
+    counts = scan_payments()
+    assert (counts["published"], counts["forgotten"]) == (3, 2)
 
 
 @pytest.mark.django_db
