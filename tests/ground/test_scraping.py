@@ -24,7 +24,7 @@ TOKEN = "a-long-random-text"
 
 @pytest.fixture(autouse=True)
 def _nothing_kept(tmp_path, monkeypatch) -> Iterator[None]:
-    monkeypatch.setattr(counting.BOOK, "_given", tmp_path)
+    monkeypatch.setattr(counting.BOOK, "_given", tmp_path / "own")
     counting.BOOK.begin()
     scraping.KEPT.forget()
     yield
@@ -223,7 +223,8 @@ def test_file_that_nobody_can_read_is_skipped_and_told(tmp_path, text):
 
 def test_file_that_nobody_can_read_is_a_metric_too(tmp_path, monkeypatch):
     monkeypatch.setattr(scraping, "_read_facts", lambda *_, **__: 0)
-    (tmp_path / "host.1.0.json").write_text("{")
+    counting.BOOK.read()
+    (tmp_path / "own" / "host.1.0.json").write_text("{")
     assert Scraped()("scrape_unreadable_files") == 1
 
 
