@@ -13,8 +13,8 @@ from shop.models import Tally
 
 # A row may be committed after one with a higher id. No transaction of ours that writes them lives for so long.
 SETTLED_AFTER_S = 60
-# How many ids one look counts. After an upgrade the counters catch up, so many at each pass of the scanner.
-WINDOW = 500_000
+# How many ids one look counts: some minutes of a busy shop. After an upgrade the counters catch up by so many a minute.
+WINDOW = 100_000
 MAX_ID = 2**62
 
 Counts = dict[Labels, list[float]]

@@ -716,4 +716,26 @@ BUGS = (
         after="]",
         caught_by=(f"{MONEY}/test_statements.py",),
     ),
+    # ---- metrics
+    Bug(
+        name="a counter loses a row that is committed after one with a higher id",
+        file="shop/tallies.py",
+        before="where id < coalesce((select min(id) from seen where not is_old), {MAX_ID})",
+        after="where id < {MAX_ID}",
+        caught_by=("tests/test_metrics.py",),
+    ),
+    Bug(
+        name="whoever comes through a proxy of this machine may scrape",
+        file="shop/visitors.py",
+        before="    if any(name in request.headers for name in PROXY_HEADERS):\n        return False\n",
+        after="",
+        caught_by=("tests/ground/test_scraping.py",),
+    ),
+    Bug(
+        name="counts of an ended process are added twice after a crash",
+        file="shop/counting.py",
+        before="now_added = [path for path in ended if path.name not in added and _try_to_add(total, path)]",
+        after="now_added = [path for path in ended if _try_to_add(total, path)]",
+        caught_by=("tests/ground/test_scraping.py",),
+    ),
 )
