@@ -1,7 +1,7 @@
 """What all API doors share: strict JSON in, problem documents out. Who is asking, `shop.keys` says."""
 
-import hashlib
 import json
+import re
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -17,7 +17,7 @@ from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from shop.idempotency import MAX_KEY, InProgress, Key, KeyMismatch
+from shop.idempotency import MAX_KEY, InProgress, Key, KeyMismatch, key_of
 from shop.middleware import BUSY, busy
 from shop.problems import Problem, answer
 
@@ -87,8 +87,7 @@ def read_key(request: Request, scope: str) -> Key | None:
     if not (1 <= len(text) <= MAX_KEY and text.isascii() and text.isprintable()):
         detail = _("This must be 1 to %(most)d printable ASCII characters.") % {"most": MAX_KEY}
         raise serializers.ValidationError({"Idempotency-Key": [detail]})
-    body = json.dumps(request.data, sort_keys=True)
-    return Key(scope, text, hashlib.sha256(body.encode()).hexdigest())
+    return key_of(scope, text, json.dumps(request.data, sort_keys=True))
 
 
 def answer_once(fields: Any, *, status: int, is_replay: bool) -> Response:
@@ -187,13 +186,17 @@ def read_nothing(request: Request) -> None:
     Nothing(data=request.data).is_valid(raise_exception=True)
 
 
+# Control characters of both sets, what turns the direction of the text around it, and halves of letters.
+NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
 class Text(serializers.CharField):
-    """A JSON string without control characters; never a number taken for one."""
+    """A JSON string of characters that people read; never a number taken for one."""
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
             raise serializers.ValidationError(_("This must be a text."))
-        if any(ord(letter) < 32 for letter in data):
+        if NO_TEXT.search(data):
             raise serializers.ValidationError(_("This holds characters that are not text."))
         return super().to_internal_value(data)
 

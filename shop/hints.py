@@ -4,6 +4,7 @@ Whatever Redis does, nobody here raises: a question that it does not answer is a
 left alone for some seconds, so that one that hangs costs a process a moment and not every request of it.
 """
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -74,6 +75,11 @@ def ask_redis(question: Callable[[redis.Redis], T]) -> T | None:
 def full_name(name: str) -> str:
     """The key in Redis, or the channel of its publications."""
     return f"{settings.CACHES['default']['KEY_PREFIX']}:{name}"
+
+
+def digest(secret: str) -> str:
+    """A short name for what somebody shows to be let in: good to find it by, and of no use to who reads it."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 # ---- values with a version ---------------------------------------------------------------------------------------

@@ -14,8 +14,10 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from shop.models import IdempotencyKey
+from shop.vault import keyed_hashes
 
 LEASE_S = 30
+# Nobody repeats a request after so long; then the nightly look deletes its key.
 KEPT_DAYS = 30
 MAX_KEY = 255
 LOCK_TIMEOUT = "55P03"
@@ -23,11 +25,19 @@ LOCK_TIMEOUT = "55P03"
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One request of one client. `scope` says what is made and for whom, `body_hash` is equal for equal content."""
+    """One request of one client. `scope` says what is made and for whom, `body_hash` is equal for equal content.
+
+    `former_hashes` say the same by earlier keys of ours, see `shop.vault`.
+    """
 
     scope: str
     key: str
     body_hash: str = ""
+    former_hashes: tuple[str, ...] = ()
+
+    def is_same_body(self, kept: str) -> bool:
+        """Whether the row's hash is that of this request's body."""
+        return kept in (self.body_hash, *self.former_hashes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +59,12 @@ class Lease:
     until: datetime
     subject: str
     status: int
+
+
+def key_of(scope: str, key: str, body: str) -> Key:
+    """The key of a request with this body, of which only a keyed hash is kept."""
+    present, *former = keyed_hashes(body)
+    return Key(scope, key, present, tuple(former))
 
 
 class KeyMismatch(Exception):
@@ -74,7 +90,7 @@ TAKE_LEASE = """
 insert into shop_idempotencykey as held (scope, key, body_hash, subject, status, lease_until)
 values (%s, %s, %s, '', %s, statement_timestamp() + %s * interval '1 second')
 on conflict (scope, key) do update set lease_until = excluded.lease_until
- where held.lease_until <= statement_timestamp() and held.body_hash = excluded.body_hash
+ where held.lease_until <= statement_timestamp() and held.body_hash = any(%s)
 returning lease_until, subject, status
 """
 
@@ -84,7 +100,7 @@ def find_made(key: Key) -> Made | None:
     row = IdempotencyKey.objects.filter(scope=key.scope, key=key.key).first()
     if row is None:
         return None
-    if row.body_hash != key.body_hash:
+    if not key.is_same_body(row.body_hash):
         raise KeyMismatch
     return Made(row.subject, row.status) if row.subject else None
 
@@ -107,11 +123,12 @@ def take_lease(key: Key, *, status: int) -> Lease | Made:
 
     `status` is kept for a repeat. Raises KeyMismatch, InProgress. One statement, outside a transaction.
     """
-    row = _execute(TAKE_LEASE, key.scope, key.key, key.body_hash, status, LEASE_S)
+    known = [key.body_hash, *key.former_hashes]
+    row = _execute(TAKE_LEASE, key.scope, key.key, key.body_hash, status, LEASE_S, known)
     if row:
         return Lease(key, until=row[0], subject=row[1], status=row[2])
     held = IdempotencyKey.objects.filter(scope=key.scope, key=key.key).first()
-    if held is not None and held.body_hash != key.body_hash:
+    if held is not None and not key.is_same_body(held.body_hash):
         raise KeyMismatch
     if held is None or held.lease_until is not None:
         raise InProgress

@@ -4,10 +4,10 @@ Read once for each request, and asked everywhere in the same words: whoever come
 names, to anybody's order; what only a shopper may is decided by `orders.access`.
 """
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any, cast
 
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -17,10 +17,12 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from shop.api import describe_error
+from shop.hints import digest as digest
 from shop.keyring import STAFF_MAY, BadKey, Scope, actor_of, find_key, note_use
 from shop.models import ApiKey, Source
 from shop.problems import Problem
 from shop.sentences import say
+from shop.throttles import count_refusal
 
 SCHEME = "api-key"
 
@@ -106,10 +108,14 @@ def asker_of(request: Request) -> Asker:
 
 
 def read_asker(request: HttpRequest) -> Asker:
-    """Who the request comes from. Raises BadKey. Never inside a transaction, because the use of a key is written down."""
+    """Who the request comes from. Raises BadKey, TooManyRequests after many of those. Never inside a transaction, because the use of a key is written down."""
     shown = _credentials(request, SCHEME)
     if shown is not None:
-        key = find_key(shown)
+        try:
+            key = find_key(shown)
+        except BadKey:
+            count_refusal(request)
+            raise
         note_use(key)
         return Asker(key=key)
     token = bearer_token(request)
@@ -160,12 +166,7 @@ def require(scope: str) -> type[BasePermission]:
             if asker.may(wanted):
                 return True
             if asker.user and asker.user.is_authenticated:
-                raise exceptions.PermissionDenied
+                raise PermissionDenied
             raise NobodyKnown
 
     return Required
-
-
-def digest(text: str) -> str:
-    """A short name of a secret, by which it can be counted and not be used."""
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]

@@ -330,6 +330,7 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "shop.openapi.Described",
     "DEFAULT_AUTHENTICATION_CLASSES": ["shop.keys.KeyOrShopperAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.AllowAny"],
+    "DEFAULT_THROTTLE_CLASSES": ["shop.throttles.Throttle"],
     "EXCEPTION_HANDLER": "shop.api.answer_problem",
     "UNAUTHENTICATED_USER": None,
 }
@@ -357,6 +358,25 @@ METRICS: dict[str, Any] = {
     "counted": ["shop.logs.REQUESTS", "payments.callbacks.ANSWERS"],
     "computed": {"nodrop_moves_total": "payments.metrics.count_statuses"},
     "derived": ["payments.metrics.ORDERS", "payments.metrics.PAYMENTS", "payments.metrics.REFUNDS"],
+}
+
+# How many requests of each kind one asker may send in a minute, see shop.throttles; 0 for any number.
+THROTTLES = {
+    kind: env.int(f"THROTTLE_{kind.upper()}", usual)
+    for kind, usual in {
+        "place": 300,
+        "apply": 300,
+        "cancel": 300,
+        "query": 120,
+        "refund": 120,
+        "status": 600,
+        "read": 1200,
+        "write": 300,
+        "list": 120,
+        "feed": 300,
+        "docs": 60,
+        "refused": 30,  # wrong keys, by address
+    }.items()
 }
 
 LOG_JSON = env.bool("LOG_JSON", not DEBUG)

@@ -184,7 +184,10 @@ def place(client: Client, **headers: str) -> Any:
 def test_history_names_the_key_that_placed_and_cancelled_an_order():
     system = by(make("orders:write", owner=hire("sue")))
     number = place(system).json()["number"]
-    assert system.post(f"/api/v1/orders/{number}/cancel").json()["status"] == "CLOSED"
+    assert (
+        system.post(f"/api/v1/orders/{number}/cancel", content_type="application/json").json()["status"]
+        == "CLOSED"
+    )
     told = Event.objects.filter(subject=number).values_list("to_status", "source", "actor")
     assert list(told) == [("UNPAID", "API", "key till (sue)"), ("CLOSED", "API", "key till (sue)")]
 

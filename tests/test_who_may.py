@@ -26,38 +26,43 @@ pytestmark = pytest.mark.django_db
 # What stands in the path exists and is another's, unless the column says otherwise. Of those who are let in to ask for
 # something the answer is what the order's state makes of it: 200, 201, 400 for an empty body, 409.
 TABLE = """
-                      catalogue place order status cancel apply payment query refund_it refund
-nobody                   200    201   404   404    404    404    404    404     404     404
-wrong_token              200    201   404   404    404    404    404    404     404     404
-token_of_another         200    201   404   404    404    404    404    404     404     404
-its_token                200    201   200   200    409    400    200    200     403     200
-session_of_shopper       200    201   200   200    409    400    200    200     403     200
-session_of_another       200    201   404   404    404    404    404    404     404     404
-staff_without            200    201   404   404    404    404    404    404     404     404
-staff_of_orders          200    201   200   200    403    403    404    404     404     404
-staff_of_payments        200    201   404   404    404    404    200    403     403     404
-staff_of_refunds         200    201   404   404    404    404    404    404     404     200
-staff_who_refund         200    201   404   404    404    404    200    403     400     404
-orders:read              200    403   200   200    403    403    403    403     403     403
-orders:write             200    201   403   403    409    403    403    403     403     403
-payments:read            200    403   403   403    403    403    200    403     403     403
-payments:write           200    403   403   403    403    400    403    200     403     403
-refunds:read             200    403   403   403    403    403    403    403     403     200
-refunds:write            200    403   403   403    403    403    403    403     400     403
-events:read              200    403   403   403    403    403    403    403     403     403
-every_scope              200    201   200   200    409    400    200    200     400     200
-refunds_of_nobody        200    403   403   403    403    403    403    403     403     403
-unknown_key              401    401   401   401    401    401    401    401     401     401
-malformed_key            401    401   401   401    401    401    401    401     401     401
-expired_key              401    401   401   401    401    401    401    401     401     401
-revoked_key              401    401   401   401    401    401    401    401     401     401
-old_secret_in_time       200    201   200   200    409    400    200    200     400     200
-old_secret_after_it      401    401   401   401    401    401    401    401     401     401
+who                 catalogue place order status cancel apply payment query refund_it refund orders payments refunds events
+nobody              200       201   404   404    404    404   404     404   404       404    401    401      401     401
+wrong_token         200       201   404   404    404    404   404     404   404       404    401    401      401     401
+token_of_another    200       201   404   404    404    404   404     404   404       404    401    401      401     401
+its_token           200       201   200   200    409    400   200     200   403       200    401    401      401     401
+session_of_shopper  200       201   200   200    409    400   200     200   403       200    401    401      401     401
+session_of_another  200       201   404   404    404    404   404     404   404       404    401    401      401     401
+staff_without       200       201   404   404    404    404   404     404   404       404    403    403      403     403
+staff_of_orders     200       201   200   200    403    403   404     404   404       404    200    403      403     403
+staff_of_payments   200       201   404   404    404    404   200     403   403       404    403    200      403     403
+staff_of_refunds    200       201   404   404    404    404   404     404   404       200    403    403      200     403
+staff_of_events     200       201   404   404    404    404   404     404   404       404    403    403      403     200
+staff_who_refund    200       201   404   404    404    404   200     403   400       404    403    200      403     403
+orders:read         200       403   200   200    403    403   403     403   403       403    200    403      403     403
+orders:write        200       201   403   403    409    403   403     403   403       403    403    403      403     403
+payments:read       200       403   403   403    403    403   200     403   403       403    403    200      403     403
+payments:write      200       403   403   403    403    400   403     200   403       403    403    403      403     403
+refunds:read        200       403   403   403    403    403   403     403   403       200    403    403      200     403
+refunds:write       200       403   403   403    403    403   403     403   400       403    403    403      403     403
+events:read         200       403   403   403    403    403   403     403   403       403    403    403      403     200
+every_scope         200       201   200   200    409    400   200     200   400       200    200    200      200     200
+refunds_of_nobody   200       403   403   403    403    403   403     403   403       403    403    403      403     403
+unknown_key         401       401   401   401    401    401   401     401   401       401    401    401      401     401
+malformed_key       401       401   401   401    401    401   401     401   401       401    401    401      401     401
+expired_key         401       401   401   401    401    401   401     401   401       401    401    401      401     401
+revoked_key         401       401   401   401    401    401   401     401   401       401    401    401      401     401
+old_secret_in_time  200       201   200   200    409    400   200     200   400       200    200    200      200     200
+old_secret_after_it 401       401   401   401    401    401   401     401   401       401    401    401      401     401
 """
-HEAD, *ROWS = [line.split() for line in TABLE.strip().splitlines()]
+(_who, *HEAD), *ROWS = [line.split() for line in TABLE.strip().splitlines()]
 DOORS = {
     "catalogue": "GET products",
     "place": "POST orders",
+    "orders": "GET orders",
+    "payments": "GET payments",
+    "refunds": "GET refunds",
+    "events": "GET events",
     "order": "GET orders/{order}",
     "status": "GET orders/{order}/status",
     "cancel": "POST orders/{order}/cancel",
@@ -72,6 +77,7 @@ STAFF = {
     "staff_of_orders": ("view_order",),
     "staff_of_payments": ("view_payment",),
     "staff_of_refunds": ("view_refund",),
+    "staff_of_events": ("view_businessevent",),
     "staff_who_refund": ("view_payment", "ask_refund"),
 }
 EVERYTHING = tuple(Scope.values)
@@ -174,7 +180,9 @@ def numbers_of(payment: Payment) -> dict[str, str]:
     return {"order": payment.order.number, "payment": payment.number, "refund": refund.number}
 
 
-@pytest.mark.parametrize(("who", "expected"), [(row[0], " ".join(row[1:])) for row in ROWS])
+@pytest.mark.parametrize(
+    ("who", "expected"), [(row[0], " ".join(row[1:])) for row in ROWS], ids=[row[0] for row in ROWS]
+)
 def test_doors_are_for_who_stands_in_the_table(payment, who, expected):
     client, numbers = come_as(who, payment.order), numbers_of(payment)
     answers = {door: knock(client, door, **numbers) for door in HEAD}

@@ -25,6 +25,7 @@ from shop.middleware import BUSY, busy
 from shop.numbers import is_number
 from shop.problems import Problem, answer
 from shop.queries import read_query, whole
+from shop.throttles import TooManyRequests, count_request
 
 QUERY = {"since": whole(most=2**31), "wait": whole(most=30)}
 # How often a waiting status call reads the database.
@@ -42,10 +43,10 @@ async def order_status(request: HttpRequest, number: str) -> HttpResponse:
         return answer(Problem(status=405, code="method_not_allowed", detail=_("Only GET is offered here.")))
     try:
         asked = read_query(request, **QUERY)
-        state = await sync_to_async(recall_now)(request, number)
+        state = await sync_to_async(_begin)(request, number)
         if asked.get("wait") and state.version == asked.get("since"):
             state = await _wait_for_news(request, state, asked["wait"])
-    except (ValidationError, OrderNotFound, BadKey, MissingScope) as error:
+    except (ValidationError, OrderNotFound, BadKey, MissingScope, TooManyRequests) as error:
         return cast("HttpResponse", answer_problem(error, {"request": request}))
     except BUSY:
         return answer(busy(request))
@@ -61,6 +62,12 @@ async def _wait_for_news(request: HttpRequest, state: OrderState, wait_s: int) -
             await bell.wait(min(READ_EVERY_S, left_s))
             state = await read(request, state.number)
     return state
+
+
+def _begin(request: HttpRequest, number: str) -> OrderState:
+    """The first look of a request, which is counted; those that follow while it waits are not."""
+    count_request(request)
+    return recall_now(request, number)
 
 
 def recall_now(request: HttpRequest, number: str) -> OrderState:

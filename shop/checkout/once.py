@@ -18,7 +18,7 @@ from orders.access import SESSION_KEY, remember, token_of
 from orders.models import Order
 from shop.checkout.cart import take_out
 from shop.checkout.forms import ContactForm
-from shop.idempotency import Key, find_made
+from shop.idempotency import Key, find_made, key_of
 from shop.models import IdempotencyKey
 from shop.sessions import held_session
 
@@ -37,11 +37,7 @@ def form_key(request: HttpRequest) -> Key:
     """The key of the form that was sent; a new one for a token that is not ours. Makes the session if there is none."""
     token = request.POST.get("form_token", "")
     content = json.dumps([request.POST.get(name, "") for name in CONTENT])
-    return Key(
-        scope=_scope(request),
-        key=token if FORM_TOKEN.fullmatch(token) else new_form_token(),
-        body_hash=hashlib.sha256(content.encode()).hexdigest(),
-    )
+    return key_of(_scope(request), token if FORM_TOKEN.fullmatch(token) else new_form_token(), content)
 
 
 def find_placed(key: Key) -> Order | None:

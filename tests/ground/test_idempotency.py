@@ -1,5 +1,6 @@
 """Idempotency keys: leases, their fencing, and what is kept."""
 
+import hashlib
 from datetime import timedelta
 
 import pytest
@@ -15,6 +16,7 @@ from shop.idempotency import (
     end_lease,
     find_made,
     forget_old,
+    key_of,
     let_go,
     name_subject,
     read_subject,
@@ -110,3 +112,23 @@ def test_keys_are_forgotten_after_a_month():
     assert forget_old() == 0
     IdempotencyKey.objects.update(created_at=Now() - timedelta(days=31))
     assert forget_old() == 1
+
+
+def test_only_a_keyed_hash_of_the_body_is_kept_and_known_by_an_earlier_key_of_ours(settings):
+    """A body may hold a tax number, of which there are few enough to try all."""
+    earlier = key_of("payments:N1", "k1", "body")
+    assert earlier.body_hash != hashlib.sha256(b"body").hexdigest()
+    claim_key(earlier, subject="N1", status=201)
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "the later one", [settings.SECRET_KEY]
+    later = key_of("payments:N1", "k1", "body")
+    assert later.body_hash != earlier.body_hash
+    assert find_made(later) == take_lease(later, status=201) == Made("N1", 201)
+    with pytest.raises(KeyMismatch):
+        find_made(key_of("payments:N1", "k1", "another"))
+
+
+def test_lease_of_a_body_known_by_an_earlier_key_is_taken_over(settings):
+    take_lease(key_of("payments:N1", "k1", "body"), status=201)
+    run_out()
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "the later one", [settings.SECRET_KEY]
+    assert isinstance(take_lease(key_of("payments:N1", "k1", "body"), status=201), Lease)

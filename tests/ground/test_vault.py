@@ -2,7 +2,7 @@
 
 import pytest
 
-from shop.vault import CannotOpen, seal, unseal
+from shop.vault import CannotOpen, keyed_hashes, seal, unseal
 
 PAYER = {"tax_id": "000.000.000-00", "address": {"city": "São Paulo"}}
 
@@ -38,3 +38,17 @@ def test_sealed_text_that_was_changed_cannot_be_opened(at):
     sealed[at] = "A" if sealed[at] != "A" else "B"
     with pytest.raises(CannotOpen):
         unseal("".join(sealed))
+
+
+def test_hash_is_the_same_for_the_same_content_and_another_by_another_key(settings):
+    (first,) = keyed_hashes("a")
+    assert (keyed_hashes("a"), len(first)) == ((first,), 64)
+    assert keyed_hashes("b") != (first,)
+    settings.SECRET_KEY = "another"
+    assert first not in keyed_hashes("a")
+
+
+def test_hash_by_an_earlier_key_is_known_while_that_is_a_fallback(settings):
+    (earlier,) = keyed_hashes("a")
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "the later one", [settings.SECRET_KEY]
+    assert keyed_hashes("a")[1:] == (earlier,)

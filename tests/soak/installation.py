@@ -28,6 +28,8 @@ HEALED_WITHIN_S = 90
 # While an earlier attempt is undecided: so long a shopper who changes the method is asked to wait.
 CONFIRMING_LIMIT_S = 15
 AUDIT_WITHIN_S = 900
+# The whole crowd comes from one address.
+THROTTLED = ("place", "apply", "cancel", "query", "status", "read", "refund")
 FOUND_SOMETHING = 1
 
 
@@ -104,7 +106,8 @@ def installed(folder: Path | None, *, order_lifetime_s: int) -> Iterator[Install
     place = folder or Path(tempfile.mkdtemp(prefix="nodrop-soak-"))
     place.mkdir(parents=True, exist_ok=folder is None)
     place.chmod(0o755)  # the servers' unprivileged account must be able to pass
-    limits = {"ORDER_LIFETIME_S": str(order_lifetime_s), "CONFIRMING_LIMIT_S": str(CONFIRMING_LIMIT_S)}
+    limits = {f"THROTTLE_{kind.upper()}": "0" for kind in THROTTLED}
+    limits |= {"ORDER_LIFETIME_S": str(order_lifetime_s), "CONFIRMING_LIMIT_S": str(CONFIRMING_LIMIT_S)}
     with mock.patch.dict(os.environ, limits):
         installation = Installation(place / "data")
     try:
