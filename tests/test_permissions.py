@@ -15,7 +15,7 @@ from payments.deeds import DEEDS, Deed
 from payments.models import Callback, Case, Payment, Proposal, Receipt, Refund
 from payments.refunding import ask_refund
 from payments.settling import settle_payment
-from shop.models import Source
+from shop.models import BusinessEvent, Delivery, Endpoint, Source
 from tests.factories import make_order, make_payment, report
 
 pytestmark = pytest.mark.django_db
@@ -43,6 +43,13 @@ take_case                no      no      yes      yes       yes
 assign_case              no      no      yes      yes       yes
 resolve_case             no      no      yes      yes       yes
 replay_callback          no      no      yes      yes       yes
+test_endpoint            no      no      no       no        yes
+switch_off_endpoint      no      no      no       no        yes
+switch_on_endpoint       no      no      no       no        yes
+resend_dead              no      no      no       no        yes
+move_endpoint            no      no      no       no        yes
+remove_endpoint          no      no      no       no        yes
+resend_delivery          no      no      no       no        yes
 """
 LISTS_BY = """
                            nobody  Viewer  Support  Finance  superuser
@@ -61,6 +68,8 @@ payments.statement           no      yes     yes      yes       yes
 payments.difference          no      yes     yes      yes       yes
 shop.alarm                   no      yes     yes      yes       yes
 shop.event                   no      yes     yes      yes       yes
+shop.endpoint                no      yes     yes      yes       yes
+shop.delivery                no      yes     yes      yes       yes
 shop.heartbeat               no      yes     yes      yes       yes
 shop.idempotencykey          no      yes     yes      yes       yes
 django_q.schedule            no      no      no       no        yes
@@ -75,6 +84,7 @@ OTHERS_BY = """
 payments.view_raw_callback        no      no      no       yes       yes
 payments.export_rows              no      no      yes      yes       yes
 payments.reconcile_statement      no      no      no       yes       yes
+shop.manage_endpoint              no      no      no       no        yes
 orders.change_product             no      no      no       no        yes
 orders.add_product                no      no      no       no        yes
 """
@@ -121,7 +131,11 @@ def rows(settings) -> dict[type, object]:
         number="E1", payment=payment, evidence="word", channel_number="4", amount=1, currency="CNY",
         reason="told", asked_by="somebody",
     )  # fmt: skip
+    endpoint = Endpoint.objects.create(url="https://partner.example/", secret="sealed")
+    event = BusinessEvent.objects.create(type="order.paid", stream="N1", subject="N1")
+    delivery = Delivery.objects.create(endpoint=endpoint, event=event)
     found = [payment.order, payment, payment.receipts.get(), refund, kept, proposal, Case.objects.get()]
+    found += [endpoint, delivery]
     return {type(row): row for row in found}
 
 

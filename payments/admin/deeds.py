@@ -149,8 +149,12 @@ class WithDeeds(admin.ModelAdmin):
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **options: Any
     ) -> HttpResponse:
-        context["deeds"] = links_for(request.user, options["obj"])  # never None: nobody adds a row here
+        context["deeds"] = self.list_deeds(request, options["obj"])  # never None: nobody adds a row here
         return super().render_change_form(request, context, *args, **options)
+
+    def list_deeds(self, request: HttpRequest, row: Any) -> Links:
+        """The buttons of the row's page."""
+        return links_for(request.user, row)
 
 
 # ---- many orders at once -----------------------------------------------------------------------------------------

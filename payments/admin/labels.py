@@ -45,6 +45,12 @@ NAMES = (
     _("receipt class"), _("mailed at"), _("resends"), _("approved by"), _("sent at"), _("is told"), _("message id"),
     _("report"), _("received at"), _("taken at"), _("owner"), _("deadline"), _("opened at"), _("resolved at"),
     _("resolution"),
+    # of other systems
+    _("endpoint"), _("endpoints"), _("delivery"), _("deliveries"), _("business event"), _("business events"),
+    _("stream"), _("sequence"), _("type"), _("data"), _("position"), _("url"), _("types"), _("secret"),
+    _("old secret"), _("old until"), _("failing since"), _("failed at"), _("rests until"), _("well since"),
+    _("off at"), _("off why"), _("removed at"), _("since position"), _("event"), _("tries"), _("first tried at"),
+    _("answer"),
 )  # fmt: skip
 CODES = (
     # statuses and sources, as rows and evidence hold them
@@ -63,7 +69,14 @@ CODES = (
     _("approve refund"), _("reject refund"), _("take case"), _("assign case"), _("resolve case"),
     _("replay callback"), _("compare"), _("repair safe"), _("repair"), _("export"), _("take statement"),
     _("ask statement"),
+    _("test endpoint"), _("switch off endpoint"), _("switch on endpoint"), _("resend dead"), _("move endpoint"),
+    _("remove endpoint"), _("resend delivery"), _("add endpoint"), _("rotate secret"),
+    # what came of a delivery, where there was no HTTP status
+    _("address"), _("refused address"), _("no connection"), _("tls"), _("timeout"), _("broken"), _("removed"),
+    # why nothing is sent
+    _("GONE"), _("FAILING"),
     # what is tried again and again
+    _("deliver"), _("forget secret"), _("mail endpoint"),
     _("query payment"), _("recheck payment"), _("capture payment"), _("expire order"), _("take callback"),
     _("follow up"), _("mail receipt"), _("mail link"), _("mail returned"), _("fetch statement"), _("send refund"),
 )  # fmt: skip

@@ -12,7 +12,7 @@ from django.db.models import Model
 from django.utils.translation import gettext_lazy as _
 
 from orders.errors import OrderError, OrderNotFound
-from payments.deeds import cases, money, orders, refunds, settlements
+from payments.deeds import cases, endpoints, money, orders, refunds, settlements
 from payments.deeds.base import MAX_REASON
 from payments.deeds.base import Deed as Deed
 from payments.deeds.base import DeedRefused as DeedRefused
@@ -31,6 +31,7 @@ from payments.errors import (
 from shop import sentences
 from shop.idempotency import InProgress, KeyMismatch
 from shop.sentences import Words, in_english
+from shop.webhooks.errors import EndpointError
 
 DEEDS: tuple[Deed, ...] = (
     *orders.DEEDS,
@@ -38,6 +39,7 @@ DEEDS: tuple[Deed, ...] = (
     *settlements.DEEDS,
     *refunds.DEEDS,
     *cases.DEEDS,
+    *endpoints.DEEDS,
 )
 
 log = structlog.get_logger("nodrop.deeds")
@@ -54,7 +56,7 @@ WORDS: dict[type[Exception], Words] = {
     ),
     InProgress: _("Somebody presses the same button at this moment. Look at what became of it."),
 }
-EXPECTED = (DeedRefused, PaymentError, OrderError, InProgress, KeyMismatch, ValueError)
+EXPECTED = (DeedRefused, PaymentError, OrderError, EndpointError, InProgress, KeyMismatch, ValueError)
 
 
 def find_deed(name: str, model: type[Model]) -> Deed:

@@ -54,7 +54,11 @@ def change_secret(endpoint: Endpoint, now: datetime) -> str:
 
 @transactional
 def forget_by_alarm(claim: Claim) -> None:
-    """Erase a former secret whose time is over."""
-    over = Endpoint.objects.filter(number=claim.subject, old_until__lte=Now())
-    over.update(old_secret="", old_until=None)
-    finish(claim)
+    """Erase a former secret whose time is over; before that the alarm comes again."""
+    ours = Endpoint.objects.filter(number=claim.subject)
+    ours.filter(old_until__lte=Now()).update(old_secret="", old_until=None)
+    until = ours.values_list("old_until", flat=True).first()
+    if until is None:
+        finish(claim)
+    else:
+        set_alarm(FORGET_SECRET, claim.subject, at=until)

@@ -1,0 +1,140 @@
+"""`manage.py webhooks`: the endpoints of other systems, and what the back office may do about them."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db.models import Count, Q
+
+from shop.models import Delivery, Endpoint
+from shop.sentences import in_english
+from shop.webhooks.addresses import BadAddress, host_of
+from shop.webhooks.endpoints import Made, add_endpoint, rotate_secret, send_test
+from shop.webhooks.errors import EndpointError, EndpointNotFound
+from shop.webhooks.switching import remove_endpoint, resend_dead, switch_off_by_hand, switch_on
+
+Result = dict[str, Any]
+
+
+class Command(BaseCommand):
+    help = (
+        "List the endpoints of other systems, add one, change its secret, switch it, send a test or what was given up"
+        " again, remove it. Exit 1 when an endpoint is not well, or it could not be done; 2 when it makes no sense."
+    )
+    # One channel's bad setting must not stop what guards the others' money.
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("act", nargs="?", default="list", choices=["list", "add", *ACTS])
+        parser.add_argument("which", nargs="?", default="", metavar="NUMBER", help="or the URL to add")
+        parser.add_argument("--note", default="", help="add: which system it is")
+        parser.add_argument(
+            "--type", action="append", default=[], dest="types", metavar="T", help="add: of this only; repeat"
+        )
+        parser.add_argument("--since", default=None, metavar="TIME", help="resend: ISO 8601, given up since")
+        parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["act"] == "list":
+            self._list(as_json=options["json"])
+            return
+        if not options["which"]:
+            raise CommandError("Which one? Name its number, or the URL to add.", returncode=2)
+        try:
+            result = _add(options) if options["act"] == "add" else ACTS[options["act"]](options)
+        except (EndpointNotFound, BadAddress) as error:
+            raise CommandError(in_english(error), returncode=2) from error
+        except EndpointError as error:
+            raise CommandError(in_english(error), returncode=1) from error
+        except ValueError as error:
+            raise CommandError(f"{error} is not known.", returncode=2) from error
+        print(json.dumps(result) if options["json"] else "  ".join(map(str, result.values())))
+        if result.get("taken") is False:
+            raise SystemExit(1)
+
+    def _list(self, *, as_json: bool) -> None:
+        rows = [_as_json(endpoint) for endpoint in _list_living()]
+        if as_json:
+            print(json.dumps(rows))
+        elif not rows:
+            print("No other system is told of anything.")
+        else:
+            print(f"{'number':<14}{'state':<14}{'waiting':>8}{'given up':>10}  {'host':<32}note")
+            for row in rows:
+                counts = f"{row['waiting']:>8}{row['given_up']:>10}"
+                print(f"{row['number']:<14}{row['state']:<14}{counts}  {row['host']:<32}{row['note']}")
+        if any(row["state"] != "well" for row in rows):
+            raise SystemExit(1)
+
+
+def _list_living() -> list[Any]:
+    counted = Endpoint.objects.annotate(
+        waiting=Count("deliveries", filter=Q(deliveries__status=Delivery.Status.WAITING)),
+        given_up=Count("deliveries", filter=Q(deliveries__status=Delivery.Status.DEAD)),
+    )
+    return list(counted.filter(removed_at__isnull=True).order_by("pk"))
+
+
+def _as_json(endpoint: Any) -> Result:
+    state = "off" if endpoint.off_at else "failing" if endpoint.failing_since else "well"
+    return {
+        "number": endpoint.number,
+        "state": state,
+        "why": endpoint.off_why,
+        "waiting": endpoint.waiting,
+        "given_up": endpoint.given_up,
+        "host": host_of(endpoint.url),
+        "note": endpoint.note,
+        "types": endpoint.types,
+    }
+
+
+def _add(options: Any) -> Result:
+    return _tell(add_endpoint(options["which"], note=options["note"][:100], types=options["types"]))
+
+
+def _rotate(options: Any) -> Result:
+    return _tell(rotate_secret(options["which"]))
+
+
+def _tell(made: Made) -> Result:
+    """The one time that the secret is told."""
+    return {"number": made.endpoint.number, "secret": made.secret}
+
+
+def _switch_on(options: Any) -> Result:
+    return {"number": options["which"], "state": "on", "waiting": switch_on(options["which"])}
+
+
+def _switch_off(options: Any) -> Result:
+    switch_off_by_hand(options["which"])
+    return {"number": options["which"], "state": "off"}
+
+
+def _test(options: Any) -> Result:
+    answer = send_test(options["which"])
+    return {"number": options["which"], "answer": str(answer), "taken": answer.is_taken}
+
+
+def _resend(options: Any) -> Result:
+    since = datetime.fromisoformat(options["since"]) if options["since"] else None
+    if since is not None and since.tzinfo is None:
+        raise CommandError("--since needs a zone, like 2026-03-01T14:30:00+08:00.", returncode=2)
+    return {"number": options["which"], "waiting_again": resend_dead(options["which"], since=since)}
+
+
+def _remove(options: Any) -> Result:
+    remove_endpoint(options["which"])
+    return {"number": options["which"], "state": "removed"}
+
+
+ACTS: dict[str, Callable[[Any], Result]] = {
+    "rotate": _rotate,
+    "on": _switch_on,
+    "off": _switch_off,
+    "test": _test,
+    "resend": _resend,
+    "remove": _remove,
+}
