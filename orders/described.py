@@ -22,6 +22,7 @@ ORDER = {
 }
 
 
+@extend_schema_serializer(component_name="Product")
 class ProductShape(serializers.Serializer):
     sku = serializers.CharField()
     name = serializers.CharField()
@@ -30,7 +31,7 @@ class ProductShape(serializers.Serializer):
     stock = serializers.IntegerField(help_text=_("how many may still be ordered"))
 
 
-@extend_schema_serializer(component_name="Item")
+@extend_schema_serializer(component_name="OrderedItem")
 class ItemShape(serializers.Serializer):
     sku = serializers.CharField()
     name = serializers.CharField()

@@ -117,6 +117,7 @@ class Answer:
     means: Words
     example: Any = None
     headers: Sequence[OpenApiParameter] = ()
+    media_types: Sequence[str] = ("application/json",)
 
 
 def describe(
@@ -146,7 +147,7 @@ def describe(
                 operation_id=name,
                 tags=[tag],
                 summary=summary,
-                description=text,
+                description=text or None,
                 auth=[_requirement(one) for one in who],
                 request={"application/json": body} if body is not None else None,
                 parameters=[*takes, *_answer_headers(answers), *_problem_headers(codes)],
@@ -165,12 +166,13 @@ def _requirement(who: str) -> Any:
 
 def _good(answers: Mapping[int, Answer]) -> dict[Any, Any]:
     return {
-        status: OpenApiResponse(
+        (status, media_type): OpenApiResponse(
             response=one.shape,
             description=one.means,
             examples=[_example(one.example, status=status)] if one.example is not None else [],
         )
         for status, one in answers.items()
+        for media_type in one.media_types
     }
 
 

@@ -78,9 +78,20 @@ def make_schema(language: str) -> dict[str, Any]:
 def complete(result: dict[str, Any], **_more: Any) -> dict[str, Any]:
     """Add what no single door says: who may come in, problem documents, and what we send ourselves."""
     result["components"]["securitySchemes"] = SECURITY
-    result["components"]["schemas"]["Problem"] = _problem()
+    result["components"]["schemas"] |= {"Problem": _problem(), "Event": _event()}
+    _forget_marks(result)
     result["webhooks"] = {type_: {"post": _webhook(type_)} for type_ in TYPES}
     return result
+
+
+def _forget_marks(part: Any) -> None:
+    """Leave out what drf-spectacular notes for its own hooks."""
+    if isinstance(part, dict):
+        part.pop("x-spec-enum-id", None)
+        part = list(part.values())
+    if isinstance(part, list):
+        for inner in part:
+            _forget_marks(inner)
 
 
 def _problem() -> dict[str, Any]:
@@ -95,6 +106,24 @@ def _problem() -> dict[str, Any]:
             "errors": {"type": "array", "items": wrong},
         },
     }
+
+
+def _event() -> dict[str, Any]:
+    number, moment = {"type": "string"}, {"type": "string", "format": "date-time"}
+    fields: dict[str, dict[str, Any]] = {
+        "id": number | {"description": _("Always the same: by it a receiver knows what it was told before.")},
+        "type": {"type": "string", "enum": list(TYPES)},
+        "position": {"type": "integer", "description": _("Its place among all events.")},
+        "order": {"type": ["string", "null"], "description": _("The order's number.")},
+        "sequence": {
+            "type": "integer",
+            "description": _("Counts the events of one order, from 1 without a gap."),
+        },
+        "subject": number | {"description": _("The number of what it is about.")},
+        "at": moment,
+        "data": {"type": "object"},
+    }
+    return {"type": "object", "required": list(fields), "properties": fields}
 
 
 def _webhook(type_: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ urlpatterns = [
     path("api/v1/", include("orders.urls")),
     path("api/v1/", include("payments.urls")),
     path("api/v1/events", EventsView.as_view(), name="events"),
+    path("api/v1/", include("shop.docs_urls")),
     path("api/", include("shop.api_urls")),
     path("notify/", include("payments.notify_urls")),
     path("admin/deeds/", include("payments.admin.urls")),

@@ -14,6 +14,7 @@ from payments.channels.registry import list_choices
 from payments.models import Refund
 from payments.statuses import PaymentStatus, RefundStatus
 from shop.api import Nothing
+from shop.described import describe_doors as describe_ground
 from shop.money import CURRENCIES
 from shop.openapi import (
     ETAG,
@@ -90,6 +91,7 @@ class StatusDoor(APIView):
 
 def add_status(endpoints: list[Any]) -> list[Any]:
     """Describe every door, and show the generator only ours, with the one that it cannot find. It calls this."""
+    describe_ground()
     describe_goods()
     describe_doors()
     ours = [endpoint for endpoint in endpoints if endpoint[0].startswith("/api/v1/")]
@@ -307,7 +309,7 @@ def _describe_refunds() -> None:
             "Above a limit of the shop it waits until a second person agrees. The key's owner answers for it."
         ),
         who=("session", "refunds:write"),
-        body=refunds.RefundSerializer,
+        body=refunds.AskRefundSerializer,
         body_example={"amount": 2900, "reason": "one cup was broken"},
         takes=[OF_PAYMENT, IDEMPOTENCY_KEY],
         answers={

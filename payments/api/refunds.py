@@ -26,7 +26,7 @@ FILTERS = {
 }
 
 
-class RefundSerializer(StrictSerializer):
+class AskRefundSerializer(StrictSerializer):
     amount = Whole(min_value=1, max_value=2**53)
     reason = Text(max_length=80)
 
@@ -50,7 +50,7 @@ class AskRefundView(Door):
         asker.check_scope(Scope.REFUNDS_WRITE)
         payment = find_payment_for(asker, number, Scope.REFUNDS_WRITE if asker.key else Scope.PAYMENTS_READ)
         user = who_may_refund(asker, payment)
-        wanted = RefundSerializer(data=request.data)
+        wanted = AskRefundSerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
         refund = ask_refund_as(
             user,

@@ -11,7 +11,6 @@ from orders.statuses import OrderStatus
 from payments.channels.base import Scene
 from payments.models import Refund
 from payments.statuses import PaymentStatus, RefundStatus
-from shop.business import TYPES
 from shop.money import CURRENCIES
 
 TEXT = {"type": "string"}
@@ -84,7 +83,7 @@ class ListedRefundShape(RefundShape):
     created_at = serializers.DateTimeField()
 
 
-@extend_schema_serializer(component_name="Contact")
+@extend_schema_serializer(component_name="OrderContact")
 class ContactShape(serializers.Serializer):
     name = serializers.CharField()
     email = serializers.CharField()
@@ -113,20 +112,6 @@ class StatusShape(serializers.Serializer):
     status = serializers.ChoiceField(OrderStatus.values)
     payment_status = serializers.ChoiceField(PaymentStatus.values, allow_null=True)
     version = serializers.IntegerField()
-
-
-@extend_schema_serializer(component_name="Event")
-class EventShape(serializers.Serializer):
-    id = serializers.CharField(
-        help_text=_("the same each time that it is told: by it a receiver tells a repeat")
-    )
-    type = serializers.ChoiceField(TYPES)
-    position = serializers.IntegerField(help_text=_("its place in the feed"))
-    order = serializers.CharField(allow_null=True, help_text=_("the order's number"))
-    sequence = serializers.IntegerField(help_text=_("counts the events of one order, from 1 without a gap"))
-    subject = serializers.CharField(help_text=_("the number of what it is about"))
-    at = serializers.DateTimeField()
-    data = serializers.DictField()  # type: ignore[assignment]
 
 
 def page_of(shape: type[serializers.Serializer]) -> Any:

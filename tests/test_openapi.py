@@ -1,0 +1,149 @@
+"""The API's own description: it is valid, it names every door and no other, and its examples are what it says they are."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from shop.business import TYPES
+from shop.openapi import PROBLEMS
+from shop.schema import make_schema
+
+METHODS = ("get", "post", "put", "patch", "delete")
+# Pages for people, and what is left below /api/.
+NOT_DESCRIBED = {"/api/v1/docs/"}
+SCHEMA = make_schema("en")
+OPERATIONS = [
+    pytest.param(path, method, id=f"{method} {path}")
+    for path, item in SCHEMA["paths"].items()
+    for method in item
+    if method in METHODS
+]
+
+
+def operation(path: str, method: str) -> dict[str, Any]:
+    found: dict[str, Any] = SCHEMA["paths"][path][method]
+    return found
+
+
+def check(value: Any, schema: Any) -> None:
+    """As a client would read it: with the components at hand."""
+    Draft202012Validator(schema | {"components": SCHEMA["components"]}).validate(value)
+
+
+def routes(resolver: URLResolver | None = None, prefix: str = "/") -> Iterator[tuple[str, Any]]:
+    for pattern in (resolver or get_resolver()).url_patterns:
+        path = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from routes(pattern, path)
+        elif isinstance(pattern, URLPattern):
+            yield path.replace("<str:", "{").replace(">", "}"), pattern.callback
+
+
+def test_description_is_valid_openapi_3_1():
+    OpenAPIV31SpecValidator(SCHEMA).validate()
+    assert SCHEMA["openapi"] == "3.1.1"
+
+
+def test_every_door_is_described_and_no_other():
+    doors = {path for path, _ in routes() if path.startswith("/api/v1/")} - NOT_DESCRIBED
+    assert set(SCHEMA["paths"]) == doors
+
+
+def test_every_method_of_every_door_is_described():
+    for path, view in routes():
+        if path in SCHEMA["paths"] and (made_of := getattr(view, "view_class", None)):
+            offered = {method for method in METHODS if hasattr(made_of, method)}
+            assert offered == SCHEMA["paths"][path].keys() & set(METHODS), path
+
+
+def test_every_operation_has_a_name_of_its_own():
+    names = [item[method]["operationId"] for item in SCHEMA["paths"].values() for method in item]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+def test_operation_says_what_it_is_for_who_may_and_what_it_answers(path, method):
+    said = operation(path, method)
+    assert said["summary"]
+    assert said["security"]
+    assert said["tags"]
+    assert {"200", "201"} & said["responses"].keys()
+    assert {"400", "429", "503"} <= said["responses"].keys()
+
+
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+def test_examples_are_of_the_shape_that_is_promised(path, method):
+    said = operation(path, method)
+    bodies = [said["requestBody"]] if "requestBody" in said else []
+    for body in [*bodies, *said["responses"].values()]:
+        for content in body.get("content", {}).values():
+            for example in content.get("examples", {}).values():
+                check(example["value"], content["schema"])
+
+
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+def test_good_answer_and_body_have_an_example(path, method):
+    said = operation(path, method)
+    if path == "/api/v1/schema/":
+        return
+    shown = [content for body in said["responses"].values() for content in body.get("content", {}).values()]
+    assert any(content.get("examples") for content in shown)
+    if "requestBody" in said and said["requestBody"].get("required"):
+        assert said["requestBody"]["content"]["application/json"]["examples"]
+
+
+def test_every_code_of_a_problem_that_is_explained_is_used():
+    text = json.dumps(SCHEMA["paths"])
+    assert [code for code in PROBLEMS if f'"{code}"' not in text] == []
+
+
+def test_every_event_is_described_as_a_webhook():
+    assert tuple(SCHEMA["webhooks"]) == TYPES
+
+
+def test_every_component_that_is_named_is_there():
+    text = json.dumps(SCHEMA)
+    named = {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}
+    assert named <= SCHEMA["components"]["schemas"].keys()
+
+
+@pytest.mark.parametrize(
+    ("query", "media_type", "read"),
+    [
+        ("", "application/vnd.oai.openapi+json", json.loads),
+        ("?format=json", "application/vnd.oai.openapi+json", json.loads),
+        ("?format=yaml", "application/yaml", yaml.safe_load),
+    ],
+)
+@pytest.mark.django_db
+def test_description_is_served_as_json_and_yaml(query, media_type, read):
+    answer = Client().get(f"/api/v1/schema/{query}")
+    assert answer["Content-Type"] == media_type
+    assert read(answer.content) == SCHEMA
+
+
+@pytest.mark.django_db
+def test_description_that_is_known_is_not_sent_again():
+    first = Client().get("/api/v1/schema/")
+    again = Client().get("/api/v1/schema/", headers={"If-None-Match": first["ETag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+@pytest.mark.django_db
+def test_other_format_is_refused_by_name():
+    answer = Client().get("/api/v1/schema/?format=xml")
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["field"] == "format"
+
+
+@pytest.mark.django_db
+def test_description_speaks_the_language_of_the_reader():
+    answer = Client().get("/api/v1/schema/", headers={"Accept-Language": "zh-CN"})
+    assert answer.json() == make_schema("zh-hans")
