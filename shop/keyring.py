@@ -17,7 +17,7 @@ from django.db.models import Q, QuerySet, TextChoices
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from shop.clock import WITH_NOW
+from shop.clock import WITH_NOW, read_now
 from shop.models import ApiKey
 from shop.numbers import is_number
 from shop.sentences import Words, say
@@ -156,6 +156,8 @@ def make_key(
         raise KeyRefused(say(_("There is a key named %(name)s already."), name=name))
     if owner is not None and len(owner.get_username()) > MAX_OWNER:
         raise KeyRefused(_("The owner's name is too long for the history."))
+    if expires_at is not None and expires_at <= read_now():
+        raise KeyRefused(_("The end of the key has passed already."))
     secret = _new_secret()
     key = ApiKey(name=name, scopes=wanted, owner=owner, expires_at=expires_at, secret_hash=_hash(secret))
     key.save()

@@ -3,10 +3,12 @@ that takes its time is not waited for.
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from io import BytesIO
 from typing import Any
 
+from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 from django.utils.translation import get_language_from_request
 from django.utils.translation import gettext as _
@@ -114,6 +116,15 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return replayed
 
 
+def _allowed_origin(scope: Scope) -> list[tuple[bytes, bytes]]:
+    """What lets a page of a named origin read the refusal; Django's middleware does it for all other answers."""
+    origin = dict(scope["headers"]).get(b"origin", b"")
+    is_named = origin.decode("latin-1") in settings.CORS_ALLOWED_ORIGINS
+    if not (is_named and re.match(settings.CORS_URLS_REGEX, scope["path"])):
+        return []
+    return [(b"access-control-allow-origin", origin), (b"vary", b"origin")]
+
+
 async def _refuse(scope: Scope, send: Send, problem: Callable[[], Problem]) -> None:
     """In the sender's language, as any other answer."""
     code = get_language_from_request(ASGIRequest(dict(scope), BytesIO()))
@@ -124,6 +135,7 @@ async def _refuse(scope: Scope, send: Send, problem: Callable[[], Problem]) -> N
         (b"content-length", str(len(refusal.content)).encode()),
         (b"content-language", tag_of(code).encode()),
         (b"connection", b"close"),  # what is still to come is not read
+        *_allowed_origin(scope),
     ]
     await send({"type": "http.response.start", "status": refusal.status_code, "headers": headers})
     await send({"type": "http.response.body", "body": refusal.content})

@@ -15,6 +15,7 @@ from payments.deeds import DEEDS, Deed
 from payments.models import Callback, Case, Payment, Proposal, Receipt, Refund
 from payments.refunding import ask_refund
 from payments.settling import settle_payment
+from shop.keyring import make_key
 from shop.models import BusinessEvent, Delivery, Endpoint, Source
 from tests.factories import make_order, make_payment, report
 
@@ -50,6 +51,8 @@ resend_dead              no      no      no       no        yes
 move_endpoint            no      no      no       no        yes
 remove_endpoint          no      no      no       no        yes
 resend_delivery          no      no      no       no        yes
+change_scopes            no      no      no       no        yes
+revoke_key               no      no      no       no        yes
 """
 LISTS_BY = """
                            nobody  Viewer  Support  Finance  superuser
@@ -70,6 +73,7 @@ shop.alarm                   no      yes     yes      yes       yes
 shop.event                   no      yes     yes      yes       yes
 shop.endpoint                no      yes     yes      yes       yes
 shop.delivery                no      yes     yes      yes       yes
+shop.apikey                  no      yes     yes      yes       yes
 shop.heartbeat               no      yes     yes      yes       yes
 shop.idempotencykey          no      yes     yes      yes       yes
 django_q.schedule            no      no      no       no        yes
@@ -85,6 +89,7 @@ payments.view_raw_callback        no      no      no       yes       yes
 payments.export_rows              no      no      yes      yes       yes
 payments.reconcile_statement      no      no      no       yes       yes
 shop.manage_endpoint              no      no      no       no        yes
+shop.manage_key                   no      no      no       no        yes
 orders.change_product             no      no      no       no        yes
 orders.add_product                no      no      no       no        yes
 """
@@ -135,7 +140,7 @@ def rows(settings) -> dict[type, object]:
     event = BusinessEvent.objects.create(type="order.paid", stream="N1", subject="N1")
     delivery = Delivery.objects.create(endpoint=endpoint, event=event)
     found = [payment.order, payment, payment.receipts.get(), refund, kept, proposal, Case.objects.get()]
-    found += [endpoint, delivery]
+    found += [endpoint, delivery, make_key("till", ["orders:read"]).key]
     return {type(row): row for row in found}
 
 

@@ -26,6 +26,9 @@ NAMES = (
     _("body hash"), _("status"), _("lease until"),
     # of what has been counted
     _("tally"), _("tallies"), _("up to"), _("counts"),
+    # of API keys
+    _("api key"), _("api keys"), _("secret hash"), _("old hash"), _("old until"), _("scopes"), _("revoked at"),
+    _("last used at"),
     # of products and orders
     _("sku"), _("description"), _("name in Chinese"), _("description in Chinese"), _("picture"), _("price"),
     _("currency"), _("stock"), _("supplied"), _("is sold"), _("number"), _("amount"), _("email"), _("phone"),
@@ -54,7 +57,7 @@ NAMES = (
 )  # fmt: skip
 CODES = (
     # statuses and sources, as rows and evidence hold them
-    _("UNPAID"), _("PAYING"), _("PAID"), _("CLOSED"), _("FAILED"), _("READY_FOR_SHIPMENT"), _("SHIPPED"),
+    _("API"), _("UNPAID"), _("PAYING"), _("PAID"), _("CLOSED"), _("FAILED"), _("READY_FOR_SHIPMENT"), _("SHIPPED"),
     _("COMPLETED"), _("REFUNDED"), _("PENDING_APPROVAL"), _("REFUNDING"), _("REJECTED"), _("SHOPPER"), _("STAFF"),
     _("SYSTEM"), _("RESPONSE"), _("CALLBACK"), _("QUERY"), _("STATEMENT"),
     # what a channel was asked, and what it answered
@@ -68,7 +71,7 @@ CODES = (
     _("propose settlement"), _("approve settlement"), _("reject settlement"), _("withdraw settlement"),
     _("approve refund"), _("reject refund"), _("take case"), _("assign case"), _("resolve case"),
     _("replay callback"), _("compare"), _("repair safe"), _("repair"), _("export"), _("take statement"),
-    _("ask statement"),
+    _("ask statement"), _("make key"), _("rotate key"), _("change scopes"), _("revoke key"),
     _("test endpoint"), _("switch off endpoint"), _("switch on endpoint"), _("resend dead"), _("move endpoint"),
     _("remove endpoint"), _("resend delivery"), _("add endpoint"), _("rotate secret"),
     # what came of a delivery, where there was no HTTP status

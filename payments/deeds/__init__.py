@@ -12,7 +12,7 @@ from django.db.models import Model
 from django.utils.translation import gettext_lazy as _
 
 from orders.errors import OrderError, OrderNotFound
-from payments.deeds import cases, endpoints, money, orders, refunds, settlements
+from payments.deeds import cases, endpoints, keys, money, orders, refunds, settlements
 from payments.deeds.base import MAX_REASON
 from payments.deeds.base import Deed as Deed
 from payments.deeds.base import DeedRefused as DeedRefused
@@ -39,6 +39,7 @@ DEEDS: tuple[Deed, ...] = (
     *settlements.DEEDS,
     *refunds.DEEDS,
     *cases.DEEDS,
+    *keys.DEEDS,
     *endpoints.DEEDS,
 )
 

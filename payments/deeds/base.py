@@ -19,7 +19,7 @@ from orders.models import Order
 from payments.channels.registry import title_of
 from payments.models import Callback, Case, Payment, Proposal, Receipt, Refund
 from shop.keyring import is_of
-from shop.models import Delivery, Endpoint
+from shop.models import ApiKey, Delivery, Endpoint
 from shop.money import SYMBOLS, from_decimal_string, places_of, symbol_of, to_decimal_string
 from shop.sentences import Words
 
@@ -97,7 +97,7 @@ def order_of(row: Model) -> Order | None:
             return row.receipt.order
         case Callback() | Proposal():
             return row.payment.order if row.payment else None
-        case Endpoint() | Delivery():
+        case ApiKey() | Endpoint() | Delivery():
             return None
     raise TypeError(type(row))
 
@@ -113,9 +113,7 @@ def subject_of(row: Model) -> str:
             return row.number or row.message_id[:64]
         case Delivery():
             return row.event.number
-        case Endpoint():
-            return row.number
-        case Order() | Payment() | Refund() | Proposal():
+        case Order() | Payment() | Refund() | Proposal() | ApiKey() | Endpoint():
             return row.number
     raise TypeError(type(row))
 
