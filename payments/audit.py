@@ -1,7 +1,7 @@
 """The audit: every promise about money, asked of the whole database at once, and of a channel's own list of trades.
 
 Each invariant is one set-based statement in `audit_sql`, whose first line is its title; all of them see one snapshot.
-It never changes anything. Not asked, because its table does not exist: I14 (business events).
+It never changes anything.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,15 +13,17 @@ from json import dumps
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.db import connection, transaction
 
 from orders.statuses import MOVES, PAID
 from payments.cases import DAILY_S
 from payments.statuses import PAYMENT_MOVES, REFUND_MOVES, RESERVING
 from shop import alarms
+from shop.business import declared_steps
 
 # What must hold at every commit; I13 and I15 only at rest, when no message is due and no alarm overdue.
-OF_OURS = ("I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9", "I13", "I15")
+OF_OURS = ("I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9", "I13", "I14", "I15")
 # What must hold at rest against the channel's own list.
 OF_TRADES = ("I10", "I11", "I12", "I16")
 # Whoever audits millions of rows waits longer than a shopper. And all is joined with all, so the planner may not hope
@@ -109,8 +111,16 @@ def _facts() -> dict[str, Any]:
         "moves": dumps(list(_moves())),
         "kinds": list(alarms.kinds()),
         "day": timedelta(seconds=DAILY_S),
+        "steps": dumps(list(_steps())),
+        "events_kept": timedelta(days=settings.EVENTS_KEPT_DAYS),
         **gaps,
     }
+
+
+def _steps() -> Iterator[dict[str, str | None]]:
+    """Every step of a status that other systems are told of."""
+    for (kind, before, after), step in declared_steps().items():
+        yield {"subject_kind": kind, "from_status": before, "to_status": after, "type": step.type}
 
 
 def _moves() -> Iterator[dict[str, str]]:

@@ -45,6 +45,7 @@ from payments.refunding import approve_refund, ask_refund, reject_refund
 from shop.alarms import Claim, claim_due, handle
 from shop.events import record
 from shop.models import Alarm, Source
+from shop.webhooks.publishing import publish
 from tests.emptying import empty_tables
 from tests.factories import ContactFactory, make_product
 from tests.machine import till, world
@@ -199,6 +200,7 @@ class Machine(RuleBasedStateMachine):
     def pass_time(self, by_s: int) -> None:
         self.world.now += by_s
         self.ledger.now = self.world.now
+        publish()
         age_everything(by_s)
 
     @rule(faults=FAULTS)
@@ -444,7 +446,7 @@ def age_everything(by_s: int) -> None:
             for field in model._meta.fields
             if isinstance(field, models.DateTimeField) and field.name != "paid_at"
         ]
-        if times and model._meta.label not in ("shop.Event", "django_q.Schedule"):
+        if times and model._meta.label not in ("shop.Event", "shop.BusinessEvent", "django_q.Schedule"):
             ago = {name: models.F(name) - timedelta(seconds=by_s) for name in times}
             model._default_manager.update(**ago)
 

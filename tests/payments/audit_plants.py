@@ -12,20 +12,26 @@ from orders.models import Order, Product
 from orders.moves import EXPIRE_ORDER
 from payments.callbacks import TAKE_CALLBACK
 from payments.cases import DAILY_S, open_case
+from payments.channels.base import Outcome
 from payments.models import Case, Payment, Receipt
 from payments.moves import QUERY_PAYMENT, RECHECK_PAYMENT, SEND_REFUND
 from shop.alarms import remove_alarms, set_alarm
-from shop.models import Alarm, Event, IdempotencyKey
+from shop.business import announce
+from shop.models import Alarm, BusinessEvent, Event, IdempotencyKey
+from shop.webhooks.publishing import publish
 from tests.factories import make_order, make_payment
 from tests.payments.audit_world import (
     PRICE,
     World,
     ask,
     change,
+    change_news,
+    close,
     copy,
     finish,
     forget,
     make_key,
+    news_of,
     order_of,
     pay,
     payment_of,
@@ -89,6 +95,7 @@ def order_is_ready_without_money(world: World) -> str:
 @plant("I2", "is CLOSED, but receipt ")
 def closed_order_has_a_settled_receipt(world: World) -> str:
     change(world.late, receipt_class="settled")
+    change_news(news_of(world.late.number, "payment.surplus"), type="payment.settled")
     return order_of(world.late).number
 
 
@@ -626,7 +633,10 @@ def refund_was_made_by_two_keys(world: World) -> str:
 
 
 def keep(receipt: Receipt) -> str:
-    return copy(receipt, channel_number="4200KEPT").channel_number
+    kept = copy(receipt, channel_number="4200KEPT")
+    data = {"channel": kept.channel, "trade": kept.channel_number}
+    announce("payment.surplus", stream=order_of(receipt).number, subject=kept.number, data=data)
+    return kept.channel_number
 
 
 @plant("I13", f"is late money of {PRICE} CNY, but only 0 goes back, and it is no case")
@@ -643,6 +653,96 @@ def surplus_money_is_kept(world: World) -> str:
 def surplus_money_is_kept_in_part(world: World) -> str:
     change(world.surplus.refunds.get(), amount=PRICE - 1)
     return world.surplus.channel_number
+
+
+# ---- I14 ---------------------------------------------------------------------------------------------------------
+
+
+@plant("I14", "happened 1 times, and 1 since events are kept, but has 0 events order.paid")
+def nobody_is_told_of_a_paid_order(world: World) -> str:
+    order = order_of(pay(make_payment(make_order())))
+    news_of(order.number, "order.paid").delete()
+    return order.number
+
+
+@plant("I14", "since events are kept, but has 2 events order.paid")
+def others_are_told_twice_of_a_paid_order(world: World) -> str:
+    announce("order.paid", stream=world.paid.number, subject=world.paid.number, data={})
+    return world.paid.number
+
+
+@plant("I14", "happened 0 times, and 0 since events are kept, but has 1 events order.shipped")
+def others_are_told_of_what_did_not_happen(world: World) -> str:
+    announce("order.shipped", stream=world.unpaid.number, subject=world.unpaid.number, data={})
+    return world.unpaid.number
+
+
+@plant("I14", "but has 0 events refund.failed")
+def nobody_is_told_of_a_refund_that_failed(world: World) -> str:
+    refund = finish(ask(pay(make_payment(make_order())), 100), Outcome.REFUSED)
+    stream = news_of(refund.number, "refund.failed").stream
+    BusinessEvent.objects.filter(subject=refund.number).delete()
+    assert not BusinessEvent.objects.filter(stream=stream, sequence__gt=2).exists()
+    return refund.number
+
+
+@plant("I14", "is money, but has 0 events payment.surplus")
+def nobody_is_told_of_late_money(world: World) -> str:
+    order = make_order()
+    late = make_payment(order)
+    close(order)
+    receipt = pay(late)
+    news_of(late.number, "payment.surplus").delete()
+    return receipt.channel_number
+
+
+@plant("I14", "is money, but has 2 events payment.settled")
+def others_are_told_twice_of_settled_money(world: World) -> str:
+    told = news_of(world.settled.number, "payment.settled")
+    announce(told.type, stream=told.stream, subject=told.subject, data=told.data)
+    return world.settled.channel_number
+
+
+@plant("I14", "is no such money, but has 1 events payment.settled")
+def others_are_told_of_money_that_is_not_there(world: World) -> str:
+    data = {"channel": "wechat", "trade": "NOTHERE"}
+    announce("payment.settled", stream=world.unpaid.number, subject=world.paying.number, data=data)
+    return "NOTHERE"
+
+
+@plant("I14", "has 1 events from 2 to 2")
+def stream_has_a_gap(world: World) -> str:
+    case = Case.objects.get(kind=Case.Kind.UNMATCHED)
+    change_news(BusinessEvent.objects.get(stream=f"case:{case.pk}"), sequence=2)
+    return f"case:{case.pk}"
+
+
+@plant("I14", "events from 1 to ")
+def feed_has_a_gap(world: World) -> str:
+    publish()
+    last = BusinessEvent.objects.order_by("position").reverse()[0]
+    change_news(last, position=F("position") + 1)
+    return "feed"
+
+
+@plant("I14", "was published before what came before it in ")
+def feed_tells_what_came_later_first(world: World) -> str:
+    publish()
+    first, second = BusinessEvent.objects.filter(stream=world.paid.number).order_by("sequence")[:2]
+    places = first.position, second.position
+    change_news(first, position=None)
+    change_news(second, position=places[0])
+    change_news(first, position=places[1])
+    return second.number
+
+
+@plant("I14", "was not published within five minutes")
+def nobody_publishes(world: World) -> str:
+    publish()
+    announce("case.opened", stream="case:0", subject="late", data={})
+    event = BusinessEvent.objects.get(position=None)
+    change_news(event, at=Now() - timedelta(minutes=6))
+    return event.number
 
 
 # ---- I15 ---------------------------------------------------------------------------------------------------------

@@ -22,8 +22,9 @@ from payments.refunding import ask_refund, reject_refund
 from payments.returning import settle_foreign_refund, settle_refund
 from payments.settling import settle_payment, settle_unmatched
 from shop.alarms import set_alarm
+from shop.business import announce, declared_steps, find_step
 from shop.events import record
-from shop.models import Event, IdempotencyKey, Source
+from shop.models import BusinessEvent, Event, IdempotencyKey, Source
 from tests.factories import make_order, make_payment, make_product, report
 
 PRICE = 12900
@@ -265,18 +266,35 @@ def copy(row: M, **columns: Any) -> M:
 
 
 def tell(row: Order | Payment | Refund, *path: str) -> None:
-    """Add events that go down the path."""
+    """Add events that go down the path, and those that other systems are told of it."""
     kind = type(row).__name__.lower()
     for before, after in pairwise(path):
         Event.objects.create(
             subject_kind=kind, subject=row.number, from_status=before, to_status=after, source=Source.STAFF
         )
+        if step := find_step(kind, before, after):
+            announce(step.type, stream=row.number, subject=row.number, data={})
 
 
 def forget(row: Order | Payment | Refund, to_status: str) -> None:
-    """Remove the event that led to a status, past the guard of history."""
+    """Remove the event that led to a status, past the guard of history, and what other systems were told of it."""
     kind = type(row).__name__.lower()
     with connection.cursor() as cursor:
         cursor.execute("alter table shop_event disable trigger user")
         Event.objects.filter(subject_kind=kind, subject=row.number, to_status=to_status).delete()
         cursor.execute("alter table shop_event enable trigger user")
+    told = [step.type for (what, _, to), step in declared_steps().items() if (what, to) == (kind, to_status)]
+    BusinessEvent.objects.filter(subject=row.number, type__in=told).delete()
+
+
+def change_news(event: BusinessEvent, **columns: Any) -> None:
+    """Write columns of what other systems were told, past the guard."""
+    with connection.cursor() as cursor:
+        cursor.execute("alter table shop_businessevent disable trigger user")
+        change(event, **columns)
+        cursor.execute("alter table shop_businessevent enable trigger user")
+
+
+def news_of(subject: str, event_type: str) -> BusinessEvent:
+    """The one event of the type about it."""
+    return BusinessEvent.objects.get(subject=subject, type=event_type)

@@ -222,6 +222,12 @@ select '', kind, number, from_status, to_status, 'QUERY', '', '{}', now()
         union all select 'refund', number, '', 'PENDING_APPROVAL', 1 from payments_refund
         union all select 'refund', number, 'PENDING_APPROVAL', 'REFUNDING', 2 from payments_refund
         union all select 'refund', number, 'REFUNDING', 'REFUNDED', 3 from payments_refund) path order by nth;
+insert into shop_businessevent (number, stream, sequence, type, subject, data, position)
+select concat('V', nth, number), substr(number, 2), nth, type,
+       case nth when 1 then number when 2 then substr(number, 2) else 'R' || channel_number end,
+       jsonb_build_object('channel', channel, 'trade', channel_number), row_number() over (order by payment.id, nth)
+  from payments_payment payment
+ cross join (values (1, 'payment.settled'), (2, 'order.paid'), (3, 'refund.succeeded')) told (nth, type) where status = 'PAID';
 insert into shop_idempotencykey (scope, key, body_hash, subject, status, created_at)
 select 'orders', number, '', number, 201, now() from orders_order
 union all select 'payments:' || substr(number, 2), number, '', number, 201, now() from payments_payment;
