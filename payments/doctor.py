@@ -27,6 +27,7 @@ from payments.moves import RECHECK_PAYMENT
 from payments.statuses import PaymentStatus
 from shop.beats import CLUSTER, shortest_silence
 from shop.clock import read_now
+from shop.keyring import is_alive, list_ending, list_orphaned
 from shop.models import Alarm
 
 # Signatures of most channels are good for five minutes; a clock that is off by more than this is on its way there.
@@ -63,6 +64,7 @@ def examine() -> Iterator[Finding]:
     yield from _examine_database()
     yield from _examine_redis()
     yield from _examine_guardians()
+    yield from _examine_keys()
     for name in CLASSES:
         yield from _examine_channel(name)
 
@@ -137,6 +139,22 @@ def _examine_schedule(name: str) -> Finding:
             f"schedule {name}", Verdict.WRONG, "it has not run when it should", "Is the cluster alive?"
         )
     return Finding(f"schedule {name}", Verdict.FINE, f"runs next at {schedule.next_run.isoformat()}")
+
+
+def _examine_keys() -> Iterator[Finding]:
+    ending, orphaned = list_ending(), list_orphaned()
+    for key in ending:
+        word = "ends" if is_alive(key) else "has ended"
+        detail = f"{key.name} ({key.number}) {word} at {key.expires_at.isoformat()}"
+        hint = "Its system is shut out then. Make a new key in time; revoke one that nobody needs."
+        yield Finding("api keys", Verdict.WARNING, detail, hint)
+    for key in orphaned:
+        detail = f"{key.name} ({key.number}) gives no money back: its owner may not do so themselves any more"
+        yield Finding(
+            "api keys", Verdict.WARNING, detail, "Make one with another owner, and revoke this one."
+        )
+    if not (ending or orphaned):
+        yield Finding("api keys", Verdict.FINE, "none ends within 14 days")
 
 
 def _examine_channel(name: str) -> Iterator[Finding]:

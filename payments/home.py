@@ -23,7 +23,8 @@ from payments.statements import FETCH_STATEMENT
 from payments.statuses import PaymentStatus, ReceiptClass, RefundStatus
 from shop.clock import read_now
 from shop.health import SILENT_AFTER_S
-from shop.models import Alarm, Event, Heartbeat
+from shop.keyring import list_ending
+from shop.models import Alarm, ApiKey, Event, Heartbeat
 
 # Every guardian, and how long each may be silent. The scanner comes every minute and stops itself after some seconds.
 GUARDIANS = {
@@ -115,6 +116,7 @@ class Home:
     paying: Payment | None = None
     guardians: list[Guardian] = field(default_factory=list)
     books: list[Books] = field(default_factory=list)
+    keys_ending: list[ApiKey] = field(default_factory=list)
     orders: int = 0
     orders_paid: int = 0
     rates: list[Rate] = field(default_factory=list)
@@ -141,6 +143,7 @@ def read_home(user: User) -> Home:
         paying=Payment.objects.filter(status=PaymentStatus.PAYING).order_by("id").first(),
         guardians=_read_guardians(now),
         books=read_books(now),
+        keys_ending=list_ending(),
         orders=orders,
         orders_paid=orders_paid,
         rates=_read_rates(today),

@@ -248,3 +248,11 @@ def list_ending() -> list[Any]:
     """Keys that are not revoked and end within 14 days, or have ended since their system last came; the next end first."""
     ending = _read_keys().filter(revoked_at=None, expires_at__lt=Now() + ENDS_SOON)
     return list(ending.order_by("expires_at", "pk"))
+
+
+def list_orphaned() -> list[ApiKey]:
+    """Living keys that should give money back in the name of an owner who may not do so any more."""
+    owned = [key for key in _read_keys().filter(revoked_at=None) if set(OWNED) & set(key.scopes)]
+    return [
+        key for key in owned if is_alive(key) and not all(owner_may(key, STAFF_MAY[scope]) for scope in OWNED)
+    ]

@@ -234,7 +234,7 @@ def test_whatever_there_is_takes_the_same_statements(
     clerk, django_assert_num_queries, every_channel, settings
 ):
     settings.REFUND_APPROVAL_ABOVE = 0
-    with django_assert_num_queries(15):
+    with django_assert_num_queries(16):
         read_home(clerk)
     for number in range(3):
         payment = make_paid()
@@ -244,7 +244,7 @@ def test_whatever_there_is_takes_the_same_statements(
         make_statement(date(2026, 11, number + 1))
         make_difference(subject=f"{number}")
         beat(f"watch here {number}")
-    with django_assert_num_queries(15):
+    with django_assert_num_queries(16):
         read_home(clerk)
 
 

@@ -11,6 +11,7 @@ from django.test import AsyncClient, Client
 from django.utils import timezone
 
 from orders.models import Order
+from payments.doctor import _examine_keys
 from payments.errors import OwnApproval
 from payments.models import Payment, Refund, StaffAction
 from payments.refunding import approve_refund
@@ -168,9 +169,34 @@ def test_keys_that_end_within_two_weeks_or_have_ended_are_named():
     make(name="for ever")
     make(name="in a year", expires_at=hours(24 * 365))
     make(name="next week", expires_at=hours(24 * 7))
-    make(name="yesterday", expires_at=hours(-24))
+    move_time(make(name="yesterday", expires_at=hours(1)).key, expires_at=hours(-24))
     revoke_key(make(name="revoked", expires_at=hours(1)).key.number)
     assert [key.name for key in list_ending()] == ["yesterday", "next week"]
+
+
+def test_doctor_names_keys_that_end_and_keys_whose_owner_may_not_any_more():
+    assert told_by_doctor() == ["none ends within 14 days"]
+    sue = hire("sue", "ask_refund")
+    make(name="next week", expires_at=hours(24 * 7))
+    make("refunds:write", name="refunder", owner=sue)
+    sue.user_permissions.clear()
+    ending, orphaned = told_by_doctor()
+    assert "next week" in ending
+    assert "refunder" in orphaned
+
+
+def told_by_doctor() -> list[str]:
+    return [finding.detail for finding in _examine_keys()]
+
+
+def test_home_page_names_keys_that_end_to_who_may_see_them():
+    make(name="next week", expires_at=hours(24 * 7))
+    move_time(make(name="yesterday", expires_at=hours(1)).key, expires_at=hours(-24))
+    for user, is_told in ((hire("vic", "view_apikey"), True), (hire("tom"), False)):
+        client = Client()
+        client.force_login(user)
+        page = client.get("/admin/").content.decode()
+        assert [name in page for name in ("next week", "yesterday", "has ended")] == [is_told] * 3
 
 
 # ---- what is done by a key ---------------------------------------------------------------------------------------

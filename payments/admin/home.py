@@ -16,6 +16,7 @@ from payments.models import Proposal
 from payments.reconciling import OPEN
 from payments.statuses import ReceiptClass, RefundStatus
 from payments.story.words import tell_channel
+from shop.models import ApiKey
 from shop.money import for_people
 
 admin.site.index_template = "admin/home.html"
@@ -49,7 +50,7 @@ class Card:
 
 def list_waiting(home: Home, user: User) -> list[Card]:
     """What a person has to do something about; empty on a good day."""
-    cards = [_cases(home, user), _money(home, user), _approvals(home, user)]
+    cards = [_cases(home, user), _money(home, user), _approvals(home, user), _keys(home, user)]
     return [card for card in cards if card.lines]
 
 
@@ -110,6 +111,26 @@ def _approvals(home: Home, user: User) -> Card:
         url = _list("payments_proposal", status__exact=Proposal.Status.WAITING)
         lines.append(Line(_("Settlements by evidence"), str(home.proposals_waiting), url, mood="waiting"))
     return Card(_("Waiting for a second person"), lines=lines)
+
+
+def _keys(home: Home, user: User) -> Card:
+    if not user.has_perm("shop.view_apikey"):
+        return Card(_("API keys"))
+    lines = [
+        Line(
+            key.name,
+            _("has ended") if key.expires_at <= home.now else _("ends in %(span)s") % _left(key, home),
+            reverse("admin:shop_apikey_change", args=[key.pk]),
+            mood="wrong" if key.expires_at <= home.now else "waiting",
+        )
+        for key in home.keys_ending
+        if key.expires_at is not None
+    ]
+    return Card(_("API keys that end"), _list("shop_apikey"), lines)
+
+
+def _left(key: ApiKey, home: Home) -> dict[str, str]:
+    return {"span": in_words(key.expires_at - home.now) if key.expires_at else ""}
 
 
 # ---- how it goes -------------------------------------------------------------------------------------------------
