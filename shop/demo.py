@@ -107,6 +107,7 @@ def demo_environment(port: int, sandbox_port: int) -> dict[str, str]:
     variables = _channel_variables(sandbox_port) | {
         "PUBLIC_URL": f"http://127.0.0.1:{port}",
         "SANDBOX_URL": f"http://127.0.0.1:{sandbox_port}",
+        "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.1/32",  # somebody who tries it out has a receiver on this machine
     }
     lines = [f"{name}={_quote_for_dotenv(value)}\n" for name, value in variables.items()]
     _write_private(settings.DATA_DIR / "demo.env", "".join(lines))

@@ -12,6 +12,7 @@ from orders.models import Order
 from payments.settling import settle_payment
 from payments.shipping import ship_order
 from shop.business import event_fields
+from shop.keyring import make_key
 from shop.models import BusinessEvent, Delivery, Source
 from shop.webhooks.endpoints import add_endpoint
 from shop.webhooks.publishing import publish
@@ -31,6 +32,7 @@ def partner(live_server, tmp_path: Path, settings) -> Iterator[Partner]:
     settings.WEBHOOK_ALLOWED_NETWORKS = ["127.0.0.1/32"]
     partner = Partner(tmp_path, live_server.url)
     partner.secret = add_endpoint(partner.url).secret
+    partner.key = make_key("partner", ["events:read"]).shown
     partner.start()
     yield partner
     partner.kill()
@@ -114,6 +116,29 @@ def test_partner_that_answers_late_or_badly_has_it_once(partner):
     sell()
     deliver()
     deliver_all(partner)
+    check_ledger(partner)
+
+
+def test_partner_that_misses_an_event_finds_it_in_the_feed(partner):
+    """What was given up is not sent again by itself: the next one of its order shows the gap."""
+    partner.kill()
+    order = make_order()
+    payment = make_payment(order)
+    settle_payment(report(payment), channel="wechat", source=Source.CALLBACK)
+    publish()
+    Delivery.objects.update(status=Delivery.Status.DEAD)
+    partner.start()
+    ship_order(order.number, actor="sue")
+    deliver()
+    check_ledger(partner)
+
+
+def test_partner_that_asks_the_feed_alone_has_everything_too(partner):
+    sell()
+    publish()
+    partner.catch_up()
+    check_ledger(partner)
+    deliver()
     check_ledger(partner)
 
 

@@ -712,8 +712,8 @@ BUGS = (
     Bug(
         name="a task of the cluster does what takes long",
         file="shop/alarms.py",
-        before="if with_long or not kind.is_long]",
-        after="]",
+        before="if (with_long or not kind.is_long) and",
+        after="if",
         caught_by=(f"{MONEY}/test_statements.py",),
     ),
     # ---- metrics
@@ -737,5 +737,55 @@ BUGS = (
         before="now_added = [path for path in ended if path.name not in added and _try_to_add(total, path)]",
         after="now_added = [path for path in ended if _try_to_add(total, path)]",
         caught_by=("tests/ground/test_scraping.py",),
+    ),
+    # ---- webhooks
+    Bug(
+        name="a later event of an order goes before one that was not taken",
+        file="shop/webhooks/delivering.py",
+        before='order_by("event__sequence").first()',
+        after='order_by("tries", "event__sequence").first()',
+        caught_by=("tests/test_webhooks_delivering.py",),
+    ),
+    Bug(
+        name="an alarm that comes early spends a try",
+        file="shop/webhooks/delivering.py",
+        before="if due_at is not None and due_at > now:",
+        after="if False:",
+        caught_by=("tests/test_webhooks_delivering.py",),
+    ),
+    Bug(
+        name="an outage of our own gives events up",
+        file="shop/webhooks/delivering.py",
+        before="return delivery.tries > len(GAPS_S) and first is not None and now - first >= PATIENCE",
+        after="return first is not None and now - first >= PATIENCE",
+        caught_by=("tests/test_webhooks_delivering.py",),
+    ),
+    Bug(
+        name="every message goes to an endpoint that fails",
+        file="shop/webhooks/delivering.py",
+        before="    hold_back(endpoint.pk, rests_until)\n",
+        after="    is_probe = True\n",
+        caught_by=("tests/test_webhooks_delivering.py",),
+    ),
+    Bug(
+        name="only the first address of a name is looked at",
+        file="shop/webhooks/addresses.py",
+        before="for each in found):\n        raise AddressRefused",
+        after="for each in found[:1]):\n        raise AddressRefused",
+        caught_by=("tests/test_webhooks_addresses.py",),
+    ),
+    Bug(
+        name="the former secret stops with the change",
+        file="shop/webhooks/signing.py",
+        before="        sealed.append(endpoint.old_secret)\n",
+        after="        pass\n",
+        caught_by=("tests/test_webhooks_secrets.py",),
+    ),
+    Bug(
+        name="webhooks and money share their claimers",
+        file="shop/alarms.py",
+        before='lane in ("", kind.lane)',
+        after="lane is not None",
+        caught_by=("tests/test_webhooks_lanes.py",),
     ),
 )
