@@ -65,26 +65,31 @@ def key() -> str:
 
 
 @pytest.fixture
-def numbers(key) -> dict[str, list[str]]:
-    """Numbers of things that are there: an order that waits, one that is paid, and a refund."""
+def numbers(key) -> dict[str, str]:
+    """Of things that are there: an order that waits with its payment, one that is paid, and a refund of it."""
     make_product("tea", stock=10_000)
     waiting, paid = make_payment(make_order()), make_payment(make_order())
     settle_payment(report(paid), channel="wechat", source=Source.QUERY)
     refund = ask_refund(paid.number, amount=1, reason="size", actor="Ann")
-    orders = [waiting.order.number, paid.order.number]
-    return {"orders": orders, "payments": [waiting.number, paid.number], "refunds": [refund.number]}
+    return {
+        "/api/v1/orders": waiting.order.number,
+        "/api/v1/payments/{number}/refunds": paid.number,
+        "/api/v1/payments": waiting.number,
+        "/api/v1/refunds": refund.number,
+    }
 
 
 # What is there, in place of any text: random words would never be let in. Wrong values are made from these all the same.
 KNOWN: dict[str, dict[str, Any]] = {
     "Item": {"sku": "tea", "quantity": 1},
+    "PlaceOrder": {"again": True},
     "Contact": CONTACT,
     "Apply": {"channel": "wechat", "scene": "qr"},
     "AskRefund": {"amount": 1, "reason": "size"},
 }
 
 
-def described(path: str, numbers: dict[str, list[str]]) -> dict[str, Any]:
+def described(path: str, numbers: dict[str, str]) -> dict[str, Any]:
     """The description, with what is there in place of any text."""
     schema = deepcopy(SCHEMA)
     schema["servers"] = [{"url": "http://testserver"}]
@@ -92,10 +97,12 @@ def described(path: str, numbers: dict[str, list[str]]) -> dict[str, Any]:
         properties = schema["components"]["schemas"][name]["properties"]
         for field, value in fields.items():
             properties[field] = {"enum": [value], "type": properties[field]["type"]}
+    schema["components"]["schemas"]["PlaceOrder"]["properties"]["items"] |= {"minItems": 1, "maxItems": 1}
     for item in schema["paths"][path].values():
         for parameter in item.get("parameters", ()):
             if parameter["in"] == "path":
-                parameter["schema"] = {"type": "string", "enum": numbers[path.split("/")[3]]}
+                number = next(numbers[begin] for begin in numbers if path.startswith(begin))
+                parameter["schema"] = {"type": "string", "enum": [number]}
             if parameter["name"] == "wait":
                 parameter["schema"]["maximum"] = 0  # nobody has time
     return schema

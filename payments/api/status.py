@@ -3,7 +3,7 @@
 import time
 from typing import cast
 
-from asgiref.sync import sync_to_async
+from asgiref.sync import SyncToAsync, sync_to_async
 from django.conf import settings
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -59,9 +59,23 @@ async def _wait_for_news(request: HttpRequest, state: OrderState, wait_s: int) -
     async with Listening(state.number) as bell:
         state = await read(request, state.number)  # for what changed before anybody listened
         while state.version == since and (left_s := give_up - time.monotonic()) > 0:
+            _let_thread_go()
             await bell.wait(min(READ_EVERY_S, left_s))
             state = await read(request, state.number)
     return state
+
+
+def _let_thread_go() -> None:
+    """A request that only waits needs no thread. asgiref keeps the one of its first statement until the request ends; the
+    next statement gets another.
+    """
+    context = SyncToAsync.thread_sensitive_context.get(None)
+    if (
+        settings.DB_POOL and context is not None
+    ):  # without the pool the thread has a connection, which is left to it
+        executor = SyncToAsync.context_to_thread_executor.pop(context, None)
+        if executor is not None:
+            executor.shutdown(wait=False)
 
 
 def _begin(request: HttpRequest, number: str) -> OrderState:
