@@ -62,6 +62,40 @@ def test_client_that_goes_away_is_let_go():
     )
 
 
+@pytest.mark.parametrize("chunks", [[], [b"0"], [b"0", b"1", b"2"]])
+def test_body_that_does_not_come_to_its_end_is_not_waited_for(chunks):
+    waiting = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
+    sent: list[dict] = []
+
+    async def receive():
+        return waiting.pop(0) if waiting else await asyncio.Event().wait()
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
+    asyncio.run(LimitBody(echo, within_s=0.05)(scope, receive, send))
+    assert (sent[0]["status"], json.loads(sent[1]["body"])["code"]) == (408, "too_slow")
+
+
+def test_answer_may_take_longer_than_the_body():
+    async def slow(scope, receive, send):
+        await asyncio.sleep(0.1)
+        await echo(scope, receive, send)
+
+    sent: list[dict] = []
+
+    async def receive():
+        return {"type": "http.request", "body": b"0", "more_body": False}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
+    asyncio.run(LimitBody(slow, within_s=0.05)(scope, receive, send))
+    assert sent[0]["status"] == 200
+
+
 @pytest.mark.parametrize(("may_be", "expected"), [(30, (200, 3)), (20, (413, 0)), (None, (413, 0))])
 def test_larger_body_is_handed_on_unread_only_where_and_as_far_as_it_is_allowed(may_be, expected):
     chunks = [b"x" * 10, b"y" * 10, b"z" * 9]
