@@ -1,8 +1,9 @@
 -- What other systems are told is what happened: each fact once, each stream and the feed without a gap, and soon
-with reach as (  -- before the first event that is kept, nobody was told, or nobody has to be able to prove it
-    select greatest(min(at), now() - %(events_kept)s) as since from shop_businessevent having count(*) > 0
-), horizon as (
+with horizon as (
     select coalesce(max(forgotten_to), 0) as forgotten_to from shop_horizon
+), reach as (  -- before the first event that is kept, nobody was told, or nobody has to be able to prove it
+    select case when min(at) is null then 'infinity' else greatest(min(at), now() - %(events_kept)s) end as since
+      from shop_businessevent cross join horizon where position is null or position > forgotten_to
 ), declared as (
     select * from jsonb_to_recordset(%(steps)s::jsonb) as s (subject_kind text, from_status text, to_status text, type text)
 ), steps as (

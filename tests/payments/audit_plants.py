@@ -17,8 +17,8 @@ from payments.models import Case, Payment, Receipt
 from payments.moves import QUERY_PAYMENT, RECHECK_PAYMENT, SEND_REFUND
 from shop.alarms import remove_alarms, set_alarm
 from shop.business import announce
-from shop.models import Alarm, BusinessEvent, Event, IdempotencyKey
-from shop.webhooks.publishing import publish
+from shop.models import Alarm, BusinessEvent, Endpoint, Event, IdempotencyKey
+from shop.webhooks.publishing import DELIVER, publish
 from tests.factories import make_order, make_payment
 from tests.payments.audit_world import (
     PRICE,
@@ -653,6 +653,15 @@ def surplus_money_is_kept(world: World) -> str:
 def surplus_money_is_kept_in_part(world: World) -> str:
     change(world.surplus.refunds.get(), amount=PRICE - 1)
     return world.surplus.channel_number
+
+
+@plant("I6", "is unfinished, but has no alarm deliver")
+def nobody_tells_an_endpoint(world: World) -> str:
+    endpoint = Endpoint.objects.create(url="https://partner.example/", secret="sealed")
+    publish()
+    subject = f"{endpoint.pk}:{world.paid.number}"
+    remove_alarms([DELIVER], subject)
+    return subject
 
 
 # ---- I14 ---------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from django.db import connection, transaction
 from django.db.models.functions import Now
+from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
 from orders.models import Product
@@ -14,6 +15,9 @@ from payments.channels.base import Outcome
 from payments.models import Callback, Case, Payment, Receipt
 from payments.moves import QUERY_PAYMENT, SEND_REFUND
 from shop.alarms import remove_alarms
+from shop.models import Delivery, Endpoint
+from shop.webhooks.forgetting import forget_old
+from shop.webhooks.publishing import DELIVER, publish
 from tests.factories import make_order, make_payment
 from tests.payments.audit_plants import (
     PLANTS,
@@ -24,6 +28,7 @@ from tests.payments.audit_plants import (
     ship,
 )
 from tests.payments.audit_world import (
+    NOON,
     PRICE,
     World,
     ask,
@@ -71,6 +76,21 @@ def could_not_be_read(callback: Callback, payment: Payment) -> None:
     ask_people(Case.Kind.UNMATCHED, callback.message_id, callback=callback.pk)
 
 
+def publish_to_endpoints(world: World) -> None:
+    on, off = (
+        Endpoint.objects.create(url="https://p.example/", secret="x", off_at=at) for at in (None, NOON)
+    )
+    publish()
+    assert Delivery.objects.filter(endpoint=on).exists()
+    remove_alarms([DELIVER], f"{off.pk}:{world.paid.number}")
+
+
+def forget_everything() -> None:
+    publish()
+    with override_settings(EVENTS_KEPT_DAYS=0):
+        assert forget_old()
+
+
 # What may stand in a world that is right, beside what stands in it already.
 ALSO_RIGHT: dict[str, Callable[[World], object]] = {
     "a payment without an answer is a case": lambda world: ask_people(
@@ -113,6 +133,8 @@ ALSO_RIGHT: dict[str, Callable[[World], object]] = {
     "what had no alarm is a case until a person has looked": lambda world: ask_people(
         Case.Kind.NO_ALARM, world.unpaid.number
     ),
+    "endpoints are to be told, and one is switched off": publish_to_endpoints,
+    "old events are forgotten": lambda _: forget_everything(),
     "a shipped order is refunded": lambda world: finish(world.shipped.refunds.get()),
     "surplus whose refund failed is a case": lambda world: finish(
         world.surplus.refunds.get(), Outcome.REFUSED

@@ -1,6 +1,6 @@
 """The list of all flows that are swept: each by its own way to pay, the common ones by every other way too."""
 
-from tests.sweep import capturing, channel, clock, methods, shopper, staff
+from tests.sweep import capturing, channel, clock, methods, shopper, staff, telling
 from tests.sweep.flows import Flow
 from tests.sweep.ways import ALIPAY, BOLETO, PAYPAL, UNIONPAY
 
@@ -41,6 +41,8 @@ FLOWS: list[Flow] = [
     staff.SendRefund(),
     staff.RefundCallback(),
     staff.ConsoleRefund(),
+    telling.SettleTold(),
+    telling.PublishTold(),
     # The same by the other channels.
     *(shopper.Apply(way) for way in (*PAYING, PAYPAL)),
     *(shopper.SettleByQuery(way) for way in PAYING),

@@ -20,7 +20,7 @@ from tests.sweep.seams import DEEDS_AT, Deed, Point, Road, install
 from tests.sweep.world import Mailbox, World, forget_in_redis
 
 # These hold at every commit; the others of the audit only when nothing is left to do.
-ALWAYS = frozenset({"I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9"})
+ALWAYS = frozenset({"I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9", "I14"})
 ROUNDS = 30
 # A rival waits no longer than this for a row that the sleeper holds.
 RIVAL_OPTIONS = " -c lock_timeout=50ms"

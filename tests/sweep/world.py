@@ -37,6 +37,7 @@ from payments.moves import start_payment
 from shop.alarms import claim_due, handle, handle_now
 from shop.hints import full_name
 from shop.models import Alarm
+from shop.webhooks.publishing import DELIVER
 from tests.checkout.conftest import fill_cart, form_of
 from tests.factories import ANNA, make_order
 from tests.sandbox_process import SandboxProcess
@@ -44,7 +45,7 @@ from tests.sweep.children import describe_error
 from tests.sweep.ways import WAYS, WECHAT, Way
 
 # What may stay when all is well: a payment that can still be paid is asked about, an unpaid order will expire.
-RESTING = ("query_payment", "recheck_payment", "expire_order")
+RESTING = ("query_payment", "recheck_payment", "expire_order", DELIVER)
 # Who sleeps with a row in hand keeps it as it is.
 TIME_PASSES = """
 update payments_payment set lease_until = now() where id in
