@@ -37,7 +37,7 @@ class MakeForm(WithReason):
     """Which system gets a key, what it may, and until when."""
 
     name = forms.CharField(
-        label=_("Name"),
+        label=_("System"),
         max_length=MAX_NAME,
         help_text=_("Which system it is: the history calls it so."),
         widget=forms.TextInput(attrs=WIDE),
