@@ -27,6 +27,15 @@ def test_writes_of_a_block_are_one_statement(django_assert_num_queries):
     assert set(Alarm.objects.values_list("kind", flat=True)) == {"one", "two", "three"}
 
 
+def test_rows_of_one_model_travel_in_one_insert_and_keep_their_order(django_assert_num_queries):
+    now = read_now()
+    with transaction.atomic(), django_assert_num_queries(1), together():
+        insert(Alarm(kind="one", subject="1", due_at=now))
+        remove_alarms(["four"], "4")
+        insert(Alarm(kind="two", subject="2", due_at=now), Alarm(kind="three", subject="3", due_at=now))
+    assert list(Alarm.objects.order_by("id").values_list("kind", flat=True)) == ["one", "two", "three"]
+
+
 def test_block_within_a_block_travels_with_the_outer_one(django_assert_num_queries):
     with django_assert_num_queries(1), together():
         set_alarm("one", "1")
