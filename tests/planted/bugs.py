@@ -823,6 +823,27 @@ BUGS = (
         after="lane is not None",
         caught_by=("tests/test_webhooks_lanes.py",),
     ),
+    Bug(
+        name="a page of a list begins with the last row of the one before",
+        file="shop/lists.py",
+        before="pk__lt=Subquery(",
+        after="pk__lte=Subquery(",
+        caught_by=("tests/test_lists.py",),
+    ),
+    Bug(
+        name="a cursor counts for any list and filter",
+        file="shop/lists.py",
+        before='return Signer(salt=f"list {request.path}?{urlencode(asked)}")',
+        after='return Signer(salt="list")',
+        caught_by=("tests/test_lists.py",),
+    ),
+    Bug(
+        name="an order is the same while its version is",
+        file="shop/etags.py",
+        before="json.dumps(fields, sort_keys=True, default=str)",
+        after='json.dumps({"version": version})',
+        caught_by=("tests/flows/test_systems.py",),
+    ),
     # ---- what other systems are told
     Bug(
         name="nobody is told of money",
