@@ -41,13 +41,21 @@ with unfinished (kind, subject, due_by) as (
     union all  -- whose shopper is told that money has come back
     select 'mail_returned', number, statement_timestamp() + %(mail_returned_gap)s
       from payments_refund where not is_told
-    union all  -- what an endpoint is to be told; an alarm that is there already may find that nothing is left to do
-    select 'deliver', subject, statement_timestamp() + %(day)s
-      from (select concat(endpoint.id, ':', event.stream) as subject
-              from shop_delivery delivery join shop_businessevent event on event.id = delivery.event_id
-              join shop_endpoint endpoint on endpoint.id = delivery.endpoint_id
-             where delivery.status = 'WAITING' and endpoint.off_at is null and endpoint.removed_at is null
-            union select subject from shop_alarm where kind = 'deliver') told
+    union all  -- what waits for an endpoint; an alarm goes by itself when it finds that nothing does
+    select 'deliver', subject, statement_timestamp() + interval '25 hours'
+      from (select endpoint.id || ':' || event.stream as subject
+              from shop_delivery delivery join shop_endpoint endpoint on endpoint.id = delivery.endpoint_id
+              join shop_businessevent event on event.id = delivery.event_id
+             where delivery.status = 'WAITING' and endpoint.off_at is null
+             union
+            select subject from shop_alarm
+             where kind = 'deliver' and split_part(subject, ':', 1) in (select id::text from shop_endpoint)) told
+    union all
+    select 'forget_secret', number, greatest(old_until, statement_timestamp()) + interval '2 hours'
+      from shop_endpoint where old_until is not null
+    union all
+    select alarm.kind, number, statement_timestamp() + interval '2 hours'
+      from shop_alarm alarm join shop_endpoint on number = alarm.subject where alarm.kind = 'mail_endpoint'
 ), watched as (
     select kind, subject, due_by, alarm.id, alarm.due_at,
            row_number() over (partition by kind, subject order by alarm.id) as nth

@@ -17,7 +17,7 @@ from payments.models import Case, Payment, Receipt
 from payments.moves import QUERY_PAYMENT, RECHECK_PAYMENT, SEND_REFUND
 from shop.alarms import remove_alarms, set_alarm
 from shop.business import announce
-from shop.models import Alarm, BusinessEvent, Endpoint, Event, IdempotencyKey
+from shop.models import Alarm, BusinessEvent, Delivery, Endpoint, Event, IdempotencyKey
 from shop.webhooks.publishing import DELIVER, publish
 from tests.factories import make_order, make_payment
 from tests.payments.audit_world import (
@@ -320,6 +320,19 @@ def nobody_takes_a_callback(world: World) -> str:
 def nobody_lets_an_order_expire(world: World) -> str:
     remove_alarms([EXPIRE_ORDER], world.unpaid.number)
     return world.unpaid.number
+
+
+@plant("I6", "is unfinished, but has no alarm deliver")
+def nobody_tells_another_system(world: World) -> str:
+    endpoint = Endpoint.objects.create(url="https://partner.example/", secret="sealed")
+    event = BusinessEvent.objects.filter(stream=world.paid.number).earliest("pk")
+    Delivery.objects.create(endpoint=endpoint, event=event)
+    return f"{endpoint.pk}:{event.stream}"
+
+
+@plant("I6", "has an alarm deliver, but it is finished or not there")
+def endpoint_that_is_not_there_is_told(world: World) -> str:
+    return wake("deliver", f"0:{world.paid.number}")
 
 
 def wake(kind: str, subject: str) -> str:

@@ -82,13 +82,13 @@ class Installation:
 
     def audit(self) -> list[str]:
         """What `manage.py audit` finds, also against the channels' list, in lines."""
-        done = self._manage("audit", "--trades", f"{self.sandbox}/_sandbox/trades", "--json")
+        done = self.manage("audit", "--trades", f"{self.sandbox}/_sandbox/trades", "--json")
         if done.returncode not in (0, FOUND_SOMETHING):
             raise RuntimeError(f"the audit could not be made: {done.stderr}")
         found = json.loads(done.stdout)["violations"]
         return [f"{each['invariant']} {each['subject']} {each['detail']}" for each in found]
 
-    def _manage(self, *args: str) -> subprocess.CompletedProcess[str]:
+    def manage(self, *args: str) -> subprocess.CompletedProcess[str]:
         """Run a command as in a second terminal."""
         environment = os.environ | {"NODROP_DATA_DIR": str(self.data_dir)}
         return subprocess.run(

@@ -16,6 +16,7 @@ from tests.soak.habits import HABITS, Habit, choose_habit
 from tests.soak.installation import Installation, installed
 from tests.soak.nemesis import EVERYTHING, KILLS_ONLY, Nemesis
 from tests.soak.shoppers import Pauses, Shopper
+from tests.soak.told import Told
 from tests.soak.verdict import Outcome, judge
 from tests.soak.ways import CHANNELS
 
@@ -67,11 +68,14 @@ def soak(run: Run) -> Outcome:
             _arrivals(run, installation, history, skus), threads=run.threads, at_once=run.at_once,
             every_s=run.arrive_every_s, quiet=run.quiet,
         )  # fmt: skip
+        told = Told(installation, seed=run.seed)
+        told.start()
         nemesis.start()
         try:
             crowd.run()
         finally:
             nemesis.stop()
+            told.stop()
         installation.wait_until_whole()
         unrest = wait_until_settled(installation, history)
         outcome = judge(
@@ -79,6 +83,7 @@ def soak(run: Run) -> Outcome:
             channels=run.channels,
         )  # fmt: skip
         outcome.violations += [f"healing: after {SETTLED_WITHIN_S} s {what}" for what in unrest]
+        outcome.violations += told.find_untold()
         return outcome
 
 
