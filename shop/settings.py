@@ -71,7 +71,7 @@ CORS_EXPOSE_HEADERS = ("ETag", "Retry-After", "Location", "Link", "Idempotency-R
 MIDDLEWARE = [
     *(["corsheaders.middleware.CorsMiddleware"] if CORS_ALLOWED_ORIGINS else []),
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "shop.static.StaticMiddleware",
     "shop.logs.RequestLogMiddleware",
     "shop.middleware.SecurityHeadersMiddleware",
     "shop.middleware.OddCookieMiddleware",

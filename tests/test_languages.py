@@ -35,7 +35,7 @@ KEYWORDS = {
 }
 ROOMS = ("shop", "orders", "payments")
 # The same in every language.
-NAMES = re.compile(r"nodrop|QR|UTC|PDF|CSV|PayPal|Boleto|\bms\b")
+NAMES = re.compile(r"nodrop|OpenAPI|JSON|YAML|Authorization: Api-Key|QR|UTC|PDF|CSV|PayPal|Boleto|\bms\b")
 # What a template marks, and the blocks that fill an attribute.
 TOLD_OR_CLASS = re.compile(
     r"{% blocktranslate.*?{% endblocktranslate %}|{% comment.*?{% endcomment %}|{% block (width|bodyclass) %}.*?{% endblock %}",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from orders.moves import EXPIRE_ORDER, lock_order
@@ -76,8 +76,9 @@ def case_of(kind: str, subject: str, **evidence: Any) -> Case:
 @pytest.fixture
 def case() -> Case:
     """Of an order whose receipt could not be mailed."""
-    order = lock_order(make_order().number)
-    open_case(Case.Kind.MAIL, order.number, order=order, evidence={})
+    with transaction.atomic():
+        order = lock_order(make_order().number)
+        open_case(Case.Kind.MAIL, order.number, order=order, evidence={})
     return Case.objects.get()
 
 
