@@ -82,8 +82,9 @@ def place_order(
 ) -> Order:
     """Place an order of `items` for `contact`, unpaid, its goods taken off the shelf until it expires.
 
-    `source` and `actor`: who stands in the history, where it is not the shopper. Raises InvalidOrder (also UnknownProduct, MixedCurrency) or OutOfStock, and DuplicateOrder when the same was ordered a
-    moment ago and nobody says that it is wanted `again`; with nothing changed. Never inside a transaction.
+    `source` and `actor`: who stands in the history, where it is not the shopper. Raises InvalidOrder (also UnknownProduct,
+    MixedCurrency) or OutOfStock, and DuplicateOrder when the same was ordered a moment ago and nobody says that it is
+    wanted `again`; with nothing changed. Never inside a transaction.
     """
     return _place(items, contact, again=again, key=None, by=(source, actor)).order
 

@@ -125,9 +125,12 @@ def apply_for_payment(
     """Get the order one payment that the shopper can pay now through `channel` in `scene`, one for each `key`.
 
     `may_supersede`: the shopper chose to go on though an earlier attempt is undecided. `version`: the order's, if it has just
-    been read; what was shown of it since may then be shown again without looking. Never inside a transaction.
-    `source` and `actor`: who stands in the history, where it is not the shopper. `payer` may hold `ip`, `tax_id` and `address`; name and email are the order's. Raises OrderNotFound, NotOffered, BadPayer,
-    OrderIsPaid, OrderIsClosed, PaymentConfirming, ChannelUnavailable; with a key also KeyMismatch, InProgress.
+    been read; what was shown of it since may then be shown again without looking. `source` and `actor`: who stands in the
+    history, where it is not the shopper. `payer` may hold `ip`, `tax_id` and `address`; name and email are the order's.
+    Never inside a transaction.
+
+    Raises OrderNotFound, NotOffered, BadPayer, OrderIsPaid, OrderIsClosed, PaymentConfirming, ChannelUnavailable; with a key
+    also KeyMismatch, InProgress.
     """
     adapter, payer = find_channel(channel, scene), payer or {}
     if any(path.partition(".")[0] in payer for path in adapter.payer_fields):

@@ -1,5 +1,6 @@
-"""A refund that is asked for over the API, by staff or by a system in its owner's name, written into the two books that the back office keeps: the history of staff,
-which nobody changes, and the admin's own log. What may be given back, `payments.refunding` decides.
+"""A refund that is asked for over the API, by staff or by a system in its owner's name, written into the two books that
+the back office keeps: the history of staff, which nobody changes, and the admin's own log. What may be given back,
+`payments.refunding` decides.
 """
 
 from typing import cast

@@ -108,7 +108,10 @@ def asker_of(request: Request) -> Asker:
 
 
 def read_asker(request: HttpRequest) -> Asker:
-    """Who the request comes from. Raises BadKey, TooManyRequests after many of those. Never inside a transaction, because the use of a key is written down."""
+    """Who the request comes from. Raises BadKey, TooManyRequests after many of those.
+
+    Never inside a transaction, because the use of a key is written down.
+    """
     shown = _credentials(request, SCHEME)
     if shown is not None:
         try:

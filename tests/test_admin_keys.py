@@ -26,9 +26,9 @@ SHOWN = re.compile(r"K[0-9A-Z]{11}\.[\w-]{43}")
 
 @pytest.fixture
 def ines() -> User:
-    """Who looks after the other systems, and after no money."""
+    """Who looks after the other systems and sees the orders, and does nothing with money."""
     user = User.objects.create_user("ines", is_staff=True)
-    user.groups.add(Group.objects.get(name="Integration"))
+    user.groups.set(Group.objects.filter(name__in=("Integration", "Viewer")))
     return user
 
 
@@ -105,6 +105,26 @@ def test_last_day_of_a_key_is_whole(back_office):
 def test_form_that_makes_no_sense_is_shown_again(back_office, changed):
     assert make(back_office, **changed).status_code == 200
     assert not ApiKey.objects.exists()
+
+
+@pytest.mark.parametrize("scope", ["orders:read", "payments:read", "refunds:read"])
+def test_who_may_not_see_something_makes_no_key_that_does_and_is_given_none(ines, scope):
+    ines.groups.set(Group.objects.filter(name="Integration"))
+    client, key = log_in(ines), make_key("till", ["events:read", scope]).key
+    assert scope in make(client, name="other", scopes=["events:read", scope]).content.decode()
+    rotate(client, key)
+    key.refresh_from_db()
+    assert (ApiKey.objects.count(), key.old_hash) == (1, "")
+
+
+def test_who_may_not_see_something_may_take_it_from_a_key_and_not_give_it(ines):
+    ines.groups.set(Group.objects.filter(name="Integration"))
+    key = make_key("till", ["orders:read", "events:read"]).key
+    wish = address_of(find_deed("change_scopes", ApiKey), key)
+    for scopes in (["events:read"], ["events:read", "orders:read"]):
+        log_in(ines).post(wish, {"scopes": scopes, "reason": "Less."})
+        key.refresh_from_db()
+        assert key.scopes == ["events:read"]
 
 
 def test_who_may_not_give_money_back_makes_no_key_that_does(back_office):

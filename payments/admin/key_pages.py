@@ -2,7 +2,7 @@
 else: no message, no session, no history keeps it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta
 from typing import Any, cast
 
@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 
 from payments.deeds.base import MAX_REASON, DeedRefused
-from payments.deeds.keys import MANAGE, check_steward, scope_field
+from payments.deeds.keys import MANAGE, check_giver, check_steward, scope_field
 from payments.deeds.records import record_action
 from shop.keyring import MAX_NAME, MOST_OLD_FOR_H, OLD_FOR_H, Issued, KeyRefused, make_key, rotate_key
 from shop.models import ApiKey
@@ -77,12 +77,7 @@ def make_page(request: HttpRequest) -> HttpResponse:
     form = MakeForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         given = form.cleaned_data
-        issued = _try(
-            form,
-            lambda: make_key(
-                given["name"], given["scopes"], owner=user, expires_at=_end_of(given["ends_on"])
-            ),
-        )
+        issued = _try(form, lambda: _make(user, given))
         if issued is not None:
             result = say(_("The key may: %(scopes)s."), scopes=", ".join(issued.key.scopes))
             _record(user, "make_key", issued.key, result, given["reason"])
@@ -114,7 +109,13 @@ def rotate_page(request: HttpRequest, pk: int) -> HttpResponse:
     return _show_form(request, gettext("Change the secret"), sentences, form, back=page_of(key), row=key)
 
 
+def _make(user: User, given: Mapping[str, Any]) -> Issued:
+    check_giver(user, given["scopes"])
+    return make_key(given["name"], given["scopes"], owner=user, expires_at=_end_of(given["ends_on"]))
+
+
 def _rotate(user: User, key: ApiKey, old_for_h: int) -> Issued:
+    check_giver(user, key.scopes)  # a new secret is a key in the hand of who asks for it
     check_steward(user, key, key.scopes)
     return rotate_key(key.number, old_for_h=old_for_h)
 

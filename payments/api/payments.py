@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -39,6 +42,9 @@ class AddressSerializer(StrictSerializer):
 
 
 class PayerSerializer(StrictSerializer):
+    ip = serializers.IPAddressField(
+        required=False, help_text=gettext_lazy("where the shopper is; only a system tells it")
+    )
     tax_id = Text(max_length=20, required=False)
     address = AddressSerializer(required=False)
 
@@ -74,7 +80,7 @@ class ApplyView(Door):
             order.number,
             channel=data["channel"],
             scene=data["scene"],
-            payer=_payer_at(request, data) | data.get("payer", {}),
+            payer=_payer_of(request, data),
             may_supersede=data["supersede"],
             version=order.version,
             key=read_key(request, asker.scope_of_keys(f"payments:{order.number}")),
@@ -88,11 +94,17 @@ class ApplyView(Door):
         )
 
 
-def _payer_at(request: Request, data: dict[str, Any]) -> dict[str, str]:
-    """Where the shopper is; a system is somewhere else."""
-    is_shopper_here = asker_of(request).key is None
-    address = read_address(request._request) if is_shopper_here else ""
-    return payer_at(data["channel"], data["scene"], address)
+def _payer_of(request: Request, data: dict[str, Any]) -> dict[str, Any]:
+    """What is known of the shopper. Where they are is seen here; a system is somewhere else, and tells it."""
+    told = dict(data.get("payer", {}))
+    ip = told.pop("ip", "")
+    if asker_of(request).key is None:
+        if ip:
+            raise serializers.ValidationError(
+                {"payer": {"ip": [_("Only a system with an API key tells this.")]}}
+            )
+        ip = read_address(request._request)
+    return payer_at(data["channel"], data["scene"], ip) | told
 
 
 class PaymentView(Door):

@@ -29,7 +29,7 @@ from shop.throttles import TooManyRequests, count_request
 
 QUERY = {"since": whole(most=2**31), "wait": whole(most=30)}
 # How often a waiting status call reads the database.
-READ_EVERY_S = 1.0
+READ_EVERY_S = 2.0
 
 
 @csrf_exempt  # it changes nothing, whatever the method

@@ -3,7 +3,7 @@
 Making and rotating a key end with its secret, which no history may keep: they are pages of the admin, see `admin/key_pages`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django import forms
@@ -13,11 +13,21 @@ from django.utils.translation import gettext_lazy as _
 
 from payments.deeds.base import Deed, DeedRefused, Fields
 from shop.clock import read_now
-from shop.keyring import OWNED, Scope, change_scopes, revoke_key
+from shop.keyring import OWNED, STAFF_MAY, Scope, change_scopes, revoke_key
 from shop.models import ApiKey
 from shop.sentences import say
 
 MANAGE = "shop.manage_key"
+
+
+def check_giver(user: User, scopes: Iterable[str]) -> None:
+    """Raises DeedRefused where a key would let somebody see what this person may not; for more see `check_steward`."""
+    for scope in set(scopes) - set(OWNED):
+        permission = STAFF_MAY.get(Scope(scope))
+        if permission and not user.has_perm(permission):
+            raise DeedRefused(
+                say(_("You may not do %(scope)s yourself, so you cannot give it."), scope=scope)
+            )
 
 
 def check_steward(user: User, key: ApiKey, scopes: Any) -> None:
@@ -70,6 +80,7 @@ def _revoke(key: ApiKey, user: User, reason: str, data: Mapping[str, Any]) -> st
 
 
 def _change(key: ApiKey, user: User, reason: str, data: Mapping[str, Any]) -> str:
+    check_giver(user, set(data["scopes"]) - set(key.scopes))
     check_steward(user, key, data["scopes"])
     changed = change_scopes(key.number, data["scopes"])
     return say(_("The key %(name)s may now: %(scopes)s."), name=key.name, scopes=", ".join(changed.scopes))

@@ -13,12 +13,13 @@ from django.test import Client
 from orders.access import token_of
 from orders.models import Order
 from payments.api import status
-from payments.models import Refund
+from payments.models import Payment, Refund
 from payments.refunding import ask_refund
 from payments.settling import settle_payment
 from shop.bell import ring
 from shop.keyring import make_key
 from shop.models import Source
+from shop.vault import unseal
 from tests.asgi_server import AsgiServer
 from tests.asgi_server import asgi_server as asgi_server
 from tests.checkout.test_push import database_connections
@@ -93,6 +94,38 @@ def test_system_has_the_channel_asked_and_gets_what_it_says(sandbox):
     sandbox.pay(payment)
     asked = client.generic("POST", f"/api/v1/payments/{payment}/query")
     assert (asked.status_code, asked.json()["status"]) == (200, "PAID")
+
+
+def apply_for_wap(payer: dict[str, str], client: Client | None = None) -> Any:
+    """As this system, else as the order's shopper."""
+    order = make_order()
+    shopper = Client(headers={"Authorization": f"Bearer {token_of(order)}"})
+    return (client or shopper).post(
+        f"/api/v1/orders/{order.number}/payments",
+        {"channel": "wechat", "scene": "wap", "payer": payer},
+        content_type="application/json",
+    )
+
+
+def test_system_tells_where_the_shopper_is(sandbox):
+    applied = apply_for_wap({"ip": "203.0.113.9"}, system("payments:write"))
+    assert applied.status_code == 201, applied.content
+    assert unseal(Payment.objects.get().payer)["ip"] == "203.0.113.9"
+
+
+@pytest.mark.parametrize(
+    "payer", [{}, {"ip": "somewhere"}, {"ip": ""}], ids=["nothing", "no address", "empty"]
+)
+def test_system_that_does_not_tell_where_the_shopper_is_is_told_to(sandbox, payer):
+    refused = apply_for_wap(payer, system("payments:write"))
+    assert refused.status_code == 400
+    assert [each["field"] for each in refused.json()["errors"]] == ["payer.ip"]
+
+
+def test_shopper_is_where_the_request_comes_from_and_nowhere_else(sandbox):
+    refused = apply_for_wap({"ip": "203.0.113.9"})
+    assert refused.status_code == 400
+    assert [each["field"] for each in refused.json()["errors"]] == ["payer.ip"]
 
 
 @pytest.mark.parametrize("path", ["orders/{order}/cancel", "payments/{payment}/query"])
