@@ -12,13 +12,13 @@ from shop.openapi import IDEMPOTENCY_KEY, LINK, REPLAYED, Answer, describe, in_q
 TAG = "orders"
 ITEM = {"sku": "longjing-tea", "name": "Longjing tea", "quantity": 1, "unit_price": 12900}
 ORDER = {
-    "number": "N7Q2M4X8K1V0R5T",
+    "number": "N7Q2M4X8K1V0R5TB",
     "status": "UNPAID",
     "amount": 12900,
     "currency": "CNY",
     "items": [ITEM],
     "expires_at": "2026-11-22T12:30:00.000000+00:00",
-    "pay_url": "https://shop.example/orders/N7Q2M4X8K1V0R5T/pay/",
+    "pay_url": "https://shop.example/orders/N7Q2M4X8K1V0R5TB/pay/",
 }
 
 

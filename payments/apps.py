@@ -13,12 +13,8 @@ class PaymentsConfig(AppConfig):
     def ready(self) -> None:
         from payments import checks  # noqa: F401
         from shop import alarms
-        from shop.business import declare_step
 
-        facts = ("refund", "payment", "channel", "trade", "class", "kind", "reason", "amount", "currency")
-        declare_step("refund", "REFUNDING", "REFUNDED", "refund.succeeded", facts)
-        declare_step("refund", "REFUNDING", "FAILED", "refund.failed", facts)
-
+        _declare_events()
         alarms.register("query_payment", handler="payments.querying.query_by_alarm", gaps_s=QUERY_GAPS_S)
         alarms.register(
             "recheck_payment", handler="payments.querying.recheck_by_alarm", gaps_s=(600, 3600, 86400)
@@ -55,3 +51,17 @@ class PaymentsConfig(AppConfig):
         alarms.register(
             "send_refund", handler="payments.refunding.send_by_alarm", gaps_s=(10, 20, 30, 60, 300, 900, 3600)
         )
+
+
+def _declare_events() -> None:
+    from shop.business import TEXT, WHOLE, Shape, declare_data, declare_step
+
+    money = dict.fromkeys(("payment", "channel", "trade", "class", "currency"), TEXT) | {"amount": WHOLE}
+    moment: Shape = {"type": ["string", "null"], "format": "date-time"}
+    settled = money | {"scene": TEXT, "source": TEXT, "paid_at": moment}
+    refund = money | {"refund": TEXT, "kind": TEXT, "reason": TEXT}
+    declare_data("payment.settled", settled)
+    declare_data("payment.surplus", settled)
+    declare_data("case.opened", {"case": WHOLE, "kind": TEXT})
+    declare_step("refund", "REFUNDING", "REFUNDED", "refund.succeeded", refund)
+    declare_step("refund", "REFUNDING", "FAILED", "refund.failed", refund)

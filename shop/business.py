@@ -1,11 +1,11 @@
 """Business events: what the shop's other systems are told of, written in the transaction that makes it true.
 
-An app declares which steps of a status are news; `shop.events.record` then writes the news beside the history, so that no
+An app declares what is told of each type, and which steps of a status are news; `shop.events.record` then writes the news beside the history, so that no
 flow can forget it. What is no step of a status is announced by whoever makes it true. One fact is one event: a closed order
 that is paid after all is `order.reopened`, and not `order.paid` as well.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -28,26 +28,45 @@ TYPES = (
 )
 
 
+# One fact as a JSON schema, and the facts of one type of event by their names.
+Shape = Mapping[str, Any]
+Fields = Mapping[str, Shape]
+TEXT: Shape = {"type": "string"}
+WHOLE: Shape = {"type": "integer"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """A step of a status that is news: of this type, with these facts of the change and no other."""
 
     type: str
-    fields: Sequence[str]
+    fields: Fields
 
 
 _steps: dict[tuple[str, str | None, str], Step] = {}
+_told: dict[str, Fields] = {}
+
+
+def declare_data(event_type: str, fields: Fields) -> None:
+    """Say what the `data` of a type holds, from an app's `ready()`: the API's description is made from it."""
+    _told[_known(event_type)] = MappingProxyType(dict(fields))
+
+
+def declared_data() -> Mapping[str, Fields]:
+    """What the `data` of each type holds."""
+    return MappingProxyType(_told)
 
 
 def declare_step(
-    subject_kind: str, from_status: str | None, to_status: str, event_type: str, fields: Sequence[str]
+    subject_kind: str, from_status: str | None, to_status: str, event_type: str, fields: Fields
 ) -> None:
     """Make a step of a status news, from an app's `ready()`. `from_status` None: from wherever it came.
 
     `fields` name the facts of the change that are told: nothing else leaves the house, so nothing about a person does by
     mistake.
     """
-    _steps[subject_kind, from_status, to_status] = Step(type=_known(event_type), fields=tuple(fields))
+    declare_data(event_type, fields)
+    _steps[subject_kind, from_status, to_status] = Step(type=event_type, fields=_told[event_type])
 
 
 def declared_steps() -> Mapping[tuple[str, str | None, str], Step]:

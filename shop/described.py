@@ -11,11 +11,11 @@ EVENT = {
     "id": "V5K9R2T7X0M4C8Q1W6J3H0BD",
     "type": "order.paid",
     "position": 4711,
-    "order": "N7Q2M4X8K1V0R5T",
+    "order": "N7Q2M4X8K1V0R5TB",
     "sequence": 2,
-    "subject": "N7Q2M4X8K1V0R5T",
+    "subject": "N7Q2M4X8K1V0R5TB",
     "at": "2026-11-22T12:03:21.000000+00:00",
-    "data": {"amount": 12900, "currency": "CNY"},
+    "data": {"status": "READY_FOR_SHIPMENT", "amount": 12900, "currency": "CNY", "version": 3},
 }
 PAGE = {
     "type": "object",

@@ -66,12 +66,13 @@ def read_feed(wanted: Wanted) -> Page:
         raise FutureFeed(
             say(gettext_lazy("The last position is %(last)d: this one was never given."), last=last)
         )
-    horizon = Horizon.objects.values_list("forgotten_to", flat=True).first() or 0
     # Up to here and no further, whatever is published meanwhile: `next` must not pass what was not looked at.
     edge = _edge(wanted, last)
     found = list(_between(wanted, edge)[: wanted.limit + 1])
     is_full = len(found) > wanted.limit
     events = found[: wanted.limit]
+    # After the events: what is forgotten between two statements must be missed aloud, and rather once too often.
+    horizon = Horizon.objects.values_list("forgotten_to", flat=True).first() or 0
     return Page(
         events=events,
         next=events[-1].position or 0 if is_full else edge,

@@ -16,11 +16,14 @@ from drf_spectacular.generators import SchemaGenerator
 from rest_framework.request import Request
 
 from shop import languages
-from shop.business import TYPES
+from shop.business import TYPES, declared_data
 from shop.doors import Door
 from shop.openapi import SECURITY
 from shop.queries import one_of
+from shop.webhooks.endpoints import TEST
 
+# What an endpoint may be sent.
+SENT = (*TYPES, TEST)
 JSON, YAML = "application/vnd.oai.openapi+json", "application/yaml"
 
 
@@ -78,9 +81,10 @@ def make_schema(language: str) -> dict[str, Any]:
 def complete(result: dict[str, Any], **_more: Any) -> dict[str, Any]:
     """Add what no single door says: who may come in, problem documents, and what we send ourselves."""
     result["components"]["securitySchemes"] = SECURITY
-    result["components"]["schemas"] |= {"Problem": _problem(), "Event": _event()}
+    events = {_component(type_): _event_of(type_) for type_ in SENT}
+    result["components"]["schemas"] |= {"Problem": _problem(), "Event": _event(), **events}
     _forget_marks(result)
-    result["webhooks"] = {type_: {"post": _webhook(type_)} for type_ in TYPES}
+    result["webhooks"] = {type_: {"post": _webhook(type_)} for type_ in SENT}
     return result
 
 
@@ -109,32 +113,55 @@ def _problem() -> dict[str, Any]:
 
 
 def _event() -> dict[str, Any]:
+    """Any event: which, says its type."""
+    refs = {type_: {"$ref": f"#/components/schemas/{_component(type_)}"} for type_ in SENT}
+    mapping = {type_: ref["$ref"] for type_, ref in refs.items()}
+    return {
+        "oneOf": list(refs.values()),
+        "discriminator": {"propertyName": "type", "mapping": mapping},
+        "description": _("More may be added to `data`. `webhook.test` comes by webhook only."),
+    }
+
+
+def _component(type_: str) -> str:
+    """order.paid → OrderPaid."""
+    return type_.title().replace(".", "")
+
+
+def _event_of(type_: str) -> dict[str, Any]:
+    """One type of event, with the data that its app has declared."""
     number, moment = {"type": "string"}, {"type": "string", "format": "date-time"}
+    place: dict[str, Any] = {"type": "integer"}
+    order: dict[str, Any] = {"type": ["string", "null"]}
+    if type_ == TEST:
+        place, order = {"type": "null"}, {"type": "null"}
+    data = declared_data().get(type_, {})
     fields: dict[str, dict[str, Any]] = {
         "id": number | {"description": _("Always the same: by it a receiver knows what it was told before.")},
-        "type": {"type": "string", "enum": list(TYPES)},
-        "position": {"type": "integer", "description": _("Its place among all events.")},
-        "order": {"type": ["string", "null"], "description": _("The order's number.")},
+        "type": {"type": "string", "const": type_},
+        "position": place | {"description": _("Its place among all events.")},
+        "order": order | {"description": _("The order's number.")},
         "sequence": {
             "type": "integer",
             "description": _("Counts the events of one order, from 1 without a gap."),
         },
         "subject": number | {"description": _("The number of what it is about.")},
         "at": moment,
-        "data": {"type": "object"},
+        "data": {"type": "object", "required": list(data), "properties": dict(data)},
     }
     return {"type": "object", "required": list(fields), "properties": fields}
 
 
 def _webhook(type_: str) -> dict[str, Any]:
     signed = ("webhook-id", "webhook-timestamp", "webhook-signature")
-    shape = {"$ref": "#/components/schemas/Event"}
-    body = {"allOf": [shape, {"properties": {"type": {"const": type_}}}]}
+    body = {"$ref": f"#/components/schemas/{_component(type_)}"}
     return {
         "operationId": type_,
         "tags": ["webhooks"],
         "summary": type_,
-        "description": _("Sent to every endpoint that wants it, signed as Standard Webhooks has it."),
+        "description": _("Sent when staff try an endpoint. It means nothing: answer it and forget it.")
+        if type_ == TEST
+        else _("Sent to every endpoint that wants it, signed as Standard Webhooks has it."),
         "parameters": [
             {"name": name, "in": "header", "required": True, "schema": {"type": "string"}} for name in signed
         ],

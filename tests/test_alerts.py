@@ -6,6 +6,7 @@ import pytest
 import yaml
 from django.conf import settings
 
+from shop import alarms
 from shop.scraping import all_metrics
 from tests.promql import Reader, Samples, Vector, evaluate
 
@@ -101,6 +102,14 @@ BAD: dict[str, Samples] = {
     "ServerErrors": {"nodrop_http_request_seconds_count": requests(_2=97, _5=3)},
     "MetricsIncomplete": {"nodrop_scrape_unreadable_files": one(1)},
 }
+
+
+@pytest.mark.parametrize("kind", sorted(alarms.kinds()))
+def test_every_alarm_that_is_late_is_told_but_those_of_receivers(kind):
+    """Receivers that fail keep the lane of webhooks behind for days, and have rules of their own."""
+    late = {"nodrop_alarms_overdue_seconds": one(90, kind=kind)}
+    is_told = evaluate(RULES["AlarmsOverdue"]["expr"], {**CALM, **late}, NOTHING) != {}
+    assert is_told == (alarms.kinds()[kind].lane != alarms.WEBHOOKS)
 
 
 def test_every_rule_has_its_bad_day():

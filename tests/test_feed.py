@@ -248,6 +248,16 @@ def test_reader_is_told_whether_something_that_was_asked_for_is_gone(reader, wan
     assert reader(**wanted)["complete"] is is_complete
 
 
+@pytest.mark.parametrize("step", ["_last", "_edge", "_between"])
+def test_reader_is_told_of_what_is_forgotten_while_it_is_looked_for(reader, monkeypatch, step):
+    tell(*[FIRST] * 4)
+    age(1, 2)
+    take = getattr(feed, step)
+    monkeypatch.setattr(feed, step, lambda *args: (forget_old(), take(*args))[1])
+    page = reader()
+    assert (positions(page), page["oldest"], page["complete"]) == ([3, 4], 3, False)
+
+
 def test_unpublished_event_is_never_forgotten():
     announce("order.paid", stream=FIRST, subject=FIRST, data={})
     age()

@@ -1,19 +1,37 @@
 """The API's own description: it is valid, it names every door and no other, and its examples are what it says they are."""
 
 import json
+import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import yaml
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from jsonschema import Draft202012Validator, ValidationError  # type: ignore[import-untyped]
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from shop.business import TYPES
+from orders.moves import close_order, lock_order
+from orders.statuses import CloseReason
+from shop import described as ground
+from shop.business import TYPES, event_fields
+from shop.events import record
+from shop.models import BusinessEvent, Endpoint, Source
+from shop.numbers import (
+    ALPHABET,
+    new_event_number,
+    new_order_number,
+    new_payment_number,
+    new_refund_number,
+)
 from shop.openapi import PROBLEMS
 from shop.schema import make_schema
+from shop.webhooks.endpoints import TEST, trial_fields
+from shop.webhooks.publishing import publish
+from tests.factories import make_order, make_payment
+from tests.payments.audit_world import build_world, pay
 
 METHODS = ("get", "post", "put", "patch", "delete")
 # Pages for people, and what is left below /api/.
@@ -105,7 +123,51 @@ def test_every_code_of_a_problem_that_is_explained_is_used():
 
 
 def test_every_event_is_described_as_a_webhook():
-    assert tuple(SCHEMA["webhooks"]) == TYPES
+    assert tuple(SCHEMA["webhooks"]) == (*TYPES, TEST)
+
+
+EVENT = {"$ref": "#/components/schemas/Event"}
+
+
+def data_of(event_type: str) -> dict[str, Any]:
+    """What is said of the `data` of a type."""
+    said: dict[str, Any] = SCHEMA["webhooks"][event_type]["post"]["requestBody"]["content"]
+    name = said["application/json"]["schema"]["$ref"].rpartition("/")[2]
+    found: dict[str, Any] = SCHEMA["components"]["schemas"][name]["properties"]["data"]
+    return found
+
+
+@pytest.mark.django_db
+def test_events_of_every_type_are_what_the_description_says_and_hold_nothing_else():
+    build_world()
+    order = make_order()
+    late = make_payment(order)
+    record([close_order(lock_order(order.number), CloseReason.EXPIRED, source=Source.SYSTEM)])
+    pay(late)
+    publish()
+    events = list(BusinessEvent.objects.all())
+    assert {event.type for event in events} == set(TYPES)
+    for event in events:
+        check(event_fields(event), EVENT)
+        assert event.data.keys() == data_of(event.type)["properties"].keys()
+
+
+def test_event_with_the_data_of_another_type_is_not_what_the_description_says():
+    with pytest.raises(ValidationError):
+        check({**ground.EVENT, "type": "case.opened"}, EVENT)
+
+
+def test_message_that_means_nothing_is_described_too():
+    message = trial_fields(Endpoint(), new_event_number(), at=datetime(2026, 11, 22, tzinfo=UTC))
+    check(message, EVENT)
+
+
+def test_numbers_of_examples_are_as_long_as_real_ones():
+    real = [new_order_number(), new_payment_number(), new_refund_number(), new_event_number()]
+    lengths = {number[0]: len(number) for number in real}
+    shown = set(re.findall(rf"\b[NPRV][{ALPHABET}]{{9,}}\b", json.dumps(SCHEMA)))
+    assert {number[0] for number in shown} == set(lengths)
+    assert {number for number in shown if len(number) != lengths[number[0]]} == set()
 
 
 def test_every_component_that_is_named_is_there():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shop.webhooks.checks import check_operations_mail, check_webhooks
+from shop.webhooks.checks import check_events_kept, check_operations_mail, check_webhooks
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,17 @@ from shop.webhooks.checks import check_operations_mail, check_webhooks
 def test_what_is_wrong_is_named_with_what_to_do(settings, networks, mail, ids):
     settings.WEBHOOK_ALLOWED_NETWORKS, settings.OPERATIONS_MAIL = networks, mail
     found = check_webhooks()
+    assert [message.id for message in found] == ids
+    assert all(message.hint for message in found)
+
+
+@pytest.mark.parametrize(
+    ("days", "ids"),
+    [(-1, ["shop.E004"]), (0, ["shop.E004"]), (1, []), (90, []), (36_500, []), (36_501, ["shop.E004"])],
+)
+def test_events_are_kept_for_days_but_not_for_ever(settings, days, ids):
+    settings.EVENTS_KEPT_DAYS = days
+    found = check_events_kept()
     assert [message.id for message in found] == ids
     assert all(message.hint for message in found)
 

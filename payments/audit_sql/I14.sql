@@ -1,4 +1,4 @@
--- What other systems are told is what happened: each fact once, each stream and the feed without a gap, and soon
+-- What other systems are told is what happened: each fact once and soon, to every endpoint, without a gap in a stream or the feed
 with horizon as (
     select coalesce(max(forgotten_to), 0) as forgotten_to from shop_horizon
 ), reach as (  -- before the first event that is kept, nobody was told, or nobody has to be able to prove it
@@ -25,6 +25,9 @@ with horizon as (
 ), told_money as (
     select type, data ->> 'channel' as channel, data ->> 'trade' as trade, count(*) as times
       from shop_businessevent where type in ('payment.settled', 'payment.surplus') group by 1, 2, 3
+), told_cases as (
+    select data ->> 'case' as pk, min(subject) as subject, count(*) as times
+      from shop_businessevent where type = 'case.opened' group by 1
 ), placed as (
     select *, lag(position) over (partition by stream order by sequence) as position_before from shop_businessevent
 )
@@ -40,6 +43,19 @@ select coalesce(money.trade, told_money.trade),
   from money full join told_money
     on told_money.type = money.type and told_money.channel = money.channel and told_money.trade = money.trade
  where money.trade is null or told_money.times > 1 or (told_money.times is null and money.is_lately)
+union all
+select coalesce(opened.subject, told_cases.subject),
+       concat(case when opened.id is null then 'is no case' else 'is a case' end, ', but has ',
+              coalesce(told_cases.times, 0), ' events case.opened')
+  from payments_case opened cross join reach full join told_cases on told_cases.pk = opened.id::text
+ where opened.id is null or told_cases.times > 1 or (told_cases.times is null and opened.opened_at > reach.since)
+union all
+select event.number, concat('is published, but has no delivery for endpoint ', endpoint.number)
+  from shop_businessevent event cross join horizon
+  join shop_endpoint endpoint on endpoint.removed_at is null and endpoint.since_position < event.position
+   and (endpoint.types = '[]' or endpoint.types ? event.type)
+  left join shop_delivery delivery on delivery.endpoint_id = endpoint.id and delivery.event_id = event.id
+ where event.position > horizon.forgotten_to and delivery.id is null
 union all
 select stream, concat('has ', count(*), ' events from ', min(sequence), ' to ', max(sequence))
   from shop_businessevent cross join horizon group by stream, forgotten_to

@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 
 EVERYTHING = 0  # of the length of a network's prefix
+MOST_KEPT_DAYS = 36_500
 
 
 @register("webhooks")
@@ -25,6 +26,20 @@ def check_webhooks(app_configs: Any = None, **_: Any) -> list[CheckMessage]:
             )
         )
     return found
+
+
+@register("webhooks")
+def check_events_kept(app_configs: Any = None, **_: Any) -> list[CheckMessage]:
+    """Who was away for a while reads in the feed what happened; with less than a day it would hold next to nothing."""
+    if 1 <= settings.EVENTS_KEPT_DAYS <= MOST_KEPT_DAYS:
+        return []
+    return [
+        Error(
+            f"EVENTS_KEPT_DAYS is {settings.EVENTS_KEPT_DAYS}: events would be forgotten at once, or never.",
+            hint=f"Set EVENTS_KEPT_DAYS to a number of days from 1 to {MOST_KEPT_DAYS}.",
+            id="shop.E004",
+        )
+    ]
 
 
 @register("webhooks", deploy=True)

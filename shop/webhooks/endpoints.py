@@ -86,16 +86,7 @@ def send_test(number: str) -> Answer:
     endpoint = Endpoint.objects.annotate(**WITH_NOW).get(number=number.upper())
     now: datetime = endpoint.now  # type: ignore[attr-defined]
     message_id = new_event_number()
-    body: dict[str, Any] = {
-        "id": message_id,
-        "type": TEST,
-        "position": None,
-        "order": None,
-        "sequence": 0,
-        "subject": endpoint.number,
-        "at": now.isoformat(),
-        "data": {},
-    }
+    body = trial_fields(endpoint, message_id, at=now)
     answer = send(
         endpoint.url,
         message_id=message_id,
@@ -106,6 +97,20 @@ def send_test(number: str) -> Answer:
     if answer.is_taken:
         _note_success(endpoint)
     return answer
+
+
+def trial_fields(endpoint: Endpoint, message_id: str, *, at: datetime) -> dict[str, Any]:
+    """The message that means nothing, of the shape of an event."""
+    return {
+        "id": message_id,
+        "type": TEST,
+        "position": None,
+        "order": None,
+        "sequence": 0,
+        "subject": endpoint.number,
+        "at": at.isoformat(),
+        "data": {},
+    }
 
 
 @transactional

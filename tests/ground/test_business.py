@@ -93,7 +93,7 @@ def test_declared_step_is_a_move_that_there_is(kind, before, after):
 
 def test_unknown_type_is_refused():
     with pytest.raises(ValueError, match="no type"):
-        declare_step("order", None, "X", "order.vanished", ())
+        declare_step("order", None, "X", "order.vanished", {})
     with pytest.raises(ValueError, match="no type"):
         announce("order.vanished", stream="N1", subject="N1", data={})
 

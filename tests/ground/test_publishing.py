@@ -87,6 +87,13 @@ def test_endpoint_that_was_removed_or_was_made_later_is_told_nothing():
     ] == [(2, 1)]
 
 
+def test_endpoint_is_told_nothing_up_to_its_position():
+    make_endpoint(since_position=2)
+    tell("N1", "N1", "N1")
+    publish()
+    assert [delivery.event.position for delivery in Delivery.objects.all()] == [3]
+
+
 def test_endpoint_that_is_switched_off_has_its_deliveries_kept():
     endpoint = make_endpoint(off_at=read_now())
     tell("N1")

@@ -70,8 +70,9 @@ def test_staff_who_are_logged_in_may_look(client, settings, django_user_model, i
 
 
 @pytest.mark.django_db
-def test_nothing_is_changed_by_scraping(client):
-    assert client.post("/metrics").status_code == 405
+def test_nothing_is_changed_by_scraping_and_no_form_is_asked_for():
+    answer = Client(enforce_csrf_checks=True).post("/metrics")
+    assert (answer.status_code, answer["Allow"], answer.content) == (405, "GET, HEAD", b"")
 
 
 @pytest.mark.django_db

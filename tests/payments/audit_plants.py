@@ -732,6 +732,34 @@ def others_are_told_of_money_that_is_not_there(world: World) -> str:
     return "NOTHERE"
 
 
+@plant("I14", "is a case, but has 0 events case.opened")
+def nobody_is_told_of_a_case(world: World) -> str:
+    news_of(world.unmatched.channel_number, "case.opened").delete()
+    return world.unmatched.channel_number
+
+
+@plant("I14", "is a case, but has 2 events case.opened")
+def others_are_told_twice_of_a_case(world: World) -> str:
+    told = news_of(world.unmatched.channel_number, "case.opened")
+    announce(told.type, stream=told.stream, subject=told.subject, data=told.data)
+    return told.subject
+
+
+@plant("I14", "is no case, but has 1 events case.opened")
+def others_are_told_of_a_case_that_is_not_there(world: World) -> str:
+    announce("case.opened", stream="case:0", subject="NOTHERE", data={"case": 0, "kind": "mail"})
+    return "NOTHERE"
+
+
+@plant("I14", "is published, but has no delivery for endpoint ")
+def endpoint_is_passed_over(world: World) -> str:
+    Endpoint.objects.create(url="https://partner.example/", secret="sealed", types=["order.paid"])
+    publish()
+    told = news_of(world.paid.number, "order.paid")
+    told.deliveries.all().delete()
+    return told.number
+
+
 @plant("I14", "has 1 events from 2 to 2")
 def stream_has_a_gap(world: World) -> str:
     case = Case.objects.get(kind=Case.Kind.UNMATCHED)
@@ -761,8 +789,7 @@ def feed_tells_what_came_later_first(world: World) -> str:
 @plant("I14", "was not published within five minutes")
 def nobody_publishes(world: World) -> str:
     publish()
-    announce("case.opened", stream="case:0", subject="late", data={})
-    event = BusinessEvent.objects.get(position=None)
+    event = news_of(order_of(pay(make_payment(make_order()))).number, "order.paid")
     change_news(event, at=Now() - timedelta(minutes=6))
     return event.number
 
@@ -793,7 +820,7 @@ def nobody_decides_about_a_failed_refund(world: World) -> str:
 
 @plant("I15", "was made in the console of the channel, but no case about it is open")
 def nobody_hears_of_a_refund_made_in_the_console(world: World) -> str:
-    Case.objects.filter(kind=Case.Kind.CONSOLE_REFUND).delete()
+    change(Case.objects.get(kind=Case.Kind.CONSOLE_REFUND), subject="another", resolved_at=Now())
     return world.console.number
 
 
@@ -819,7 +846,8 @@ def nobody_decides_about_a_closed_payment_without_an_answer(world: World) -> str
 
 @plant("I15", "has 2 open cases mismatch")
 def mismatch_is_two_cases(world: World) -> str:
-    copy(Case.objects.get(kind=Case.Kind.MISMATCH))
+    twin = copy(Case.objects.get(kind=Case.Kind.MISMATCH))
+    announce("case.opened", stream=f"case:{twin.pk}", subject=twin.subject, data={"case": twin.pk})
     return world.mismatch.channel_number
 
 

@@ -15,7 +15,7 @@ from payments.channels.base import Outcome
 from payments.models import Callback, Case, Payment, Receipt
 from payments.moves import QUERY_PAYMENT, SEND_REFUND
 from shop.alarms import remove_alarms
-from shop.models import Delivery, Endpoint
+from shop.models import BusinessEvent, Delivery, Endpoint
 from shop.webhooks.forgetting import forget_old
 from shop.webhooks.publishing import DELIVER, publish
 from tests.factories import make_order, make_payment
@@ -85,10 +85,30 @@ def publish_to_endpoints(world: World) -> None:
     remove_alarms([DELIVER], f"{off.pk}:{world.paid.number}")
 
 
+def publish_to_some() -> None:
+    """Endpoints to which not everything is told: one wants one type, one came later, one was removed."""
+    publish()
+    last = BusinessEvent.objects.filter(position__isnull=False).count()
+    pay(make_payment(make_order()))
+    partner = {"url": "https://p.example/", "secret": "x", "since_position": last}
+    Endpoint.objects.create(**partner | {"types": ["order.paid"]})
+    Endpoint.objects.create(**partner)
+    Endpoint.objects.create(**partner | {"since_position": 0, "removed_at": NOON})
+    publish()
+    assert Delivery.objects.count() == 3
+
+
 def forget_everything() -> None:
     publish()
     with override_settings(EVENTS_KEPT_DAYS=0):
         assert forget_old()
+
+
+def forget_what_was_taken(world: World) -> None:
+    publish_to_endpoints(world)
+    Delivery.objects.update(status=Delivery.Status.TAKEN)
+    forget_everything()
+    assert not Delivery.objects.exists()
 
 
 # What may stand in a world that is right, beside what stands in it already.
@@ -134,6 +154,8 @@ ALSO_RIGHT: dict[str, Callable[[World], object]] = {
         Case.Kind.NO_ALARM, world.unpaid.number
     ),
     "endpoints are to be told, and one is switched off": publish_to_endpoints,
+    "endpoints are told what they want, from when they came": lambda _: publish_to_some(),
+    "what endpoints took is forgotten": lambda world: forget_what_was_taken(world),
     "old events are forgotten": lambda _: forget_everything(),
     "a shipped order is refunded": lambda world: finish(world.shipped.refunds.get()),
     "surplus whose refund failed is a case": lambda world: finish(
