@@ -103,6 +103,7 @@ class Tally(models.Model):
 
     class Meta:
         verbose_name_plural = "tallies"
+        default_permissions = ()
 
     def __str__(self) -> str:
         return f"{self.name} to {self.up_to}"
@@ -176,6 +177,7 @@ class Horizon(models.Model):
     forgotten_to = models.PositiveBigIntegerField(default=0)
 
     class Meta:
+        default_permissions = ()
         constraints = [models.CheckConstraint(condition=Q(id=1), name="one_horizon")]
 
     def __str__(self) -> str:

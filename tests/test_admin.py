@@ -28,7 +28,7 @@ from payments.models import (
 )
 from payments.settling import settle_payment
 from shop import admin as shop_admin
-from shop.models import Alarm, Event, Heartbeat, IdempotencyKey, Source
+from shop.models import Alarm, ApiKey, Delivery, Endpoint, Event, Heartbeat, IdempotencyKey, Source
 from tests.factories import make_order, make_payment, report
 from tests.statements import make_statement, sale
 
@@ -129,7 +129,7 @@ def test_every_model_of_ours_is_in_the_admin_or_part_of_a_page():
     registered = {
         model for model in admin.site._registry if model._meta.app_label in {"shop", "orders", "payments"}
     }
-    assert registered == {*MONEY, Product}
+    assert registered == {*MONEY, Product, ApiKey, Endpoint, Delivery}
     assert OrderLine not in registered
 
 

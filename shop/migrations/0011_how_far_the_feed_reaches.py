@@ -17,6 +17,7 @@ class Migration(migrations.Migration):
                 ("forgotten_to", models.PositiveBigIntegerField(default=0)),
             ],
             options={
+                "default_permissions": (),
                 "constraints": [models.CheckConstraint(condition=models.Q(("id", 1)), name="one_horizon")],
             },
         ),

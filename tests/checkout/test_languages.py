@@ -162,7 +162,7 @@ def test_status_of_an_order_is_refused_in_chinese(reader):
     senseless = reader.get("/api/v1/orders/20260101000000000000000000/status?wait=long").json()
     assert [found["detail"] for found in (unknown, senseless)] == [
         "没有这笔订单。",
-        "wait 必须是不超过 30 的整数。",
+        "这里必须是 0 到 30 之间的整数。",
     ]
 
 
