@@ -11,9 +11,9 @@ from typing import Any
 import structlog
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet, Sum
+from django.db.models import CharField, Exists, F, OuterRef, Q, QuerySet, Sum, Value
 from django.db.models.fields.json import KeyTextTransform
-from django.db.models.functions import Coalesce, Now
+from django.db.models.functions import Cast, Coalesce, Concat, Now
 from django.utils.translation import gettext_lazy as _
 from psycopg.types.json import Jsonb
 
@@ -31,6 +31,7 @@ from shop.models import Alarm, Delivery, Endpoint
 from shop.reads import read_one
 from shop.sentences import Words, say
 from shop.transactions import transactional
+from shop.webhooks.publishing import DELIVER
 
 MAX_RESOLUTION = 300
 MAX_SUBJECT = 64
@@ -122,18 +123,33 @@ def open_for_alarm(claim: Claim, error: Exception) -> None:
     """The handler of an alarm keeps failing: a person should know. It is tried on, at its last moment once a day."""
     with transaction.atomic():
         evidence = {"alarm": claim.kind, "attempt": claim.attempt, "error": type(error).__name__}
-        open_case(Case.Kind.FAILING, claim.subject, order=None, evidence=evidence)
+        open_case(Case.Kind.FAILING, _name_matter(claim), order=None, evidence=evidence)
         if claim.is_last:
             postpone(claim.kind, claim.subject, by_s=DAILY_S)
 
 
 def close_healed() -> int:
     """Close the cases of alarms that failed and have been handled since. Returns how many."""
-    still_there = Alarm.objects.filter(
-        kind=KeyTextTransform("alarm", OuterRef("evidence")), subject=OuterRef("subject"), failures__gt=0
-    )
-    healed = Case.objects.filter(~Exists(still_there), kind=Case.Kind.FAILING, resolved_at__isnull=True)
+    healed = Case.objects.exclude(_still_fails()).filter(kind=Case.Kind.FAILING, resolved_at__isnull=True)
     return healed.update(resolved_at=Now(), resolution="it went well in the end")
+
+
+def _name_matter(claim: Claim) -> str:
+    """What a case is about: an endpoint has one, however many of its streams cannot be delivered."""
+    if claim.kind != DELIVER:
+        return claim.subject
+    numbers = Endpoint.objects.filter(pk=claim.crowd).values_list("number", flat=True)
+    return numbers.first() or claim.subject
+
+
+def _still_fails() -> Q:
+    """Of a case: whether its alarm, or one of those that deliver to its endpoint, has not gone well since."""
+    failing = Alarm.objects.filter(failures__gt=0)
+    own = failing.filter(kind=KeyTextTransform("alarm", OuterRef("evidence")), subject=OuterRef("subject"))
+    crowd = Concat(Cast(OuterRef("pk"), CharField()), Value(":"))
+    delivering = failing.filter(kind=DELIVER, subject__startswith=crowd)
+    about = Endpoint.objects.filter(Exists(delivering), number=OuterRef("subject"))
+    return Q(Exists(own)) | Q(Exists(about))
 
 
 def open_for_endpoint(endpoint: Endpoint) -> None:
@@ -329,9 +345,8 @@ def _disagrees_with_receipts(case: Case) -> bool:
     return ours.filter(Q(is_settled=True) ^ Q(status__in=PAID)).exists()
 
 
-def _still_fails(case: Case) -> bool:
-    alarms = Alarm.objects.filter(kind=case.evidence.get("alarm"), subject=case.subject)
-    return alarms.filter(failures__gt=0).exists()
+def _is_failing(case: Case) -> bool:
+    return Case.objects.filter(_still_fails(), pk=case.pk).exists()
 
 
 def _is_switched_off(case: Case) -> bool:
@@ -377,7 +392,7 @@ HELD_OPEN: dict[Case.Kind, tuple[Callable[[Case], bool], Words]] = {
         ),
     ),
     Case.Kind.FAILING: (
-        _still_fails,
+        _is_failing,
         _("Its alarm is tried again: the case closes when that has gone well."),
     ),
     Case.Kind.WEBHOOK: (

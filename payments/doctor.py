@@ -29,6 +29,7 @@ from shop.beats import CLUSTER, shortest_silence
 from shop.clock import read_now
 from shop.keyring import is_alive, list_ending, list_orphaned
 from shop.models import Alarm
+from shop.webhooks.signing import list_unsealable
 
 # Signatures of most channels are good for five minutes; a clock that is off by more than this is on its way there.
 MOST_SKEW = timedelta(seconds=30)
@@ -65,6 +66,7 @@ def examine() -> Iterator[Finding]:
     yield from _examine_redis()
     yield from _examine_guardians()
     yield from _examine_keys()
+    yield from _examine_endpoints()
     for name in CLASSES:
         yield from _examine_channel(name)
 
@@ -155,6 +157,20 @@ def _examine_keys() -> Iterator[Finding]:
         )
     if not (ending or orphaned):
         yield Finding("api keys", Verdict.FINE, "none ends within 14 days")
+
+
+def _examine_endpoints() -> Iterator[Finding]:
+    for endpoint in (mute := list_unsealable()):
+        detail = (
+            f"{endpoint} ({endpoint.number}) is sent nothing: its secret was sealed with another SECRET_KEY"
+        )
+        hint = (
+            "Put that one into SECRET_KEY_FALLBACKS and start anew; or change the secret, `webhooks rotate NUMBER"
+            " --old-for 0`, and hand the new one to its receiver."
+        )
+        yield Finding("endpoints", Verdict.WRONG, detail, hint)
+    if not mute:
+        yield Finding("endpoints", Verdict.FINE, "what is sent to each can be signed")
 
 
 def _examine_channel(name: str) -> Iterator[Finding]:

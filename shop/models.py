@@ -1,11 +1,13 @@
 """Rows of the ground, used by every floor: alarms, events, heartbeats. They name their subject by its public number."""
 
+from urllib.parse import urlsplit
+
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
+from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import gettext_noop
 
 from shop.numbers import new_endpoint_number, new_event_number, new_key_number
 
@@ -225,7 +227,8 @@ class Endpoint(models.Model):
         permissions = [("manage_endpoint", gettext_noop("Can add, change and switch webhook endpoints"))]
 
     def __str__(self) -> str:
-        return self.note or self.url
+        # Behind the host there may be a secret of the receiver's, and this stands everywhere.
+        return self.note or urlsplit(self.url).hostname or self.number
 
 
 class Delivery(models.Model):
@@ -260,7 +263,7 @@ class Delivery(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.event} to {self.endpoint}"
+        return gettext("%(event)s to %(endpoint)s") % {"event": self.event, "endpoint": self.endpoint}
 
 
 class ApiKey(models.Model):

@@ -98,6 +98,25 @@ def test_second_change_of_the_secret_is_refused_while_the_former_one_counts(run,
     assert "the former one counts until" in words
 
 
+def test_secret_that_nobody_kept_is_changed_again_by_ending_both(run, endpoint):
+    run("rotate", endpoint.number)
+    code, told = run("rotate", endpoint.number, "--old-for=0", "--json")
+    assert (code, told["secret"][:6]) == (0, "whsec_")
+    assert Endpoint.objects.get().old_secret == ""
+
+
+def test_moved_endpoint_is_told_at_its_new_address(run, receiver, endpoint):
+    code, told = run("move", endpoint.number, f"{receiver.url}/new", "--json")
+    assert (code, told) == (0, {"number": endpoint.number, "state": "moved", "host": "127.0.0.1"})
+    assert Endpoint.objects.get().url == f"{receiver.url}/new"
+
+
+@pytest.mark.parametrize("act", ["rotate", "off", "on", "test", "resend", "remove"])
+def test_number_in_small_letters_is_found_and_told_as_it_is(run, endpoint, act):
+    code, told = run(act, endpoint.number.lower(), "--json")
+    assert (code, told["number"]) == (0, endpoint.number)
+
+
 @pytest.mark.parametrize(
     ("args", "because"),
     [
@@ -105,10 +124,14 @@ def test_second_change_of_the_secret_is_refused_while_the_former_one_counts(run,
         (("on", UNKNOWN), "no endpoint"),
         (("add", "http://127.1/"), "no usual way"),
         (("add", "https://erp.example.com/", "--type=order.lost"), "order.lost"),
-        (("resend", UNKNOWN, "--since=yesterday"), "yesterday"),
+        (("resend", UNKNOWN, "--since=yesterday"), "'yesterday' is no time; write one like"),
         (("resend", UNKNOWN, "--since=2026-03-01T14:30:00"), "needs a zone"),
+        (("list", "extra"), "'extra' has no meaning for list"),
+        (("off", UNKNOWN, "extra"), "'extra' has no meaning for off"),
+        (("move", UNKNOWN), "Where to"),
+        (("rotate", UNKNOWN, "--old-for=0"), "no endpoint"),
     ],
-    ids=["nothing", "unknown", "address", "type", "time", "zone"],
+    ids=["nothing", "unknown", "address", "type", "time", "zone", "list", "more", "nowhere", "rotate"],
 )
 def test_what_makes_no_sense_is_exit_two(run, args, because):
     code, words = run(*args)

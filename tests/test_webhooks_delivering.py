@@ -6,18 +6,19 @@ from datetime import timedelta
 
 import pytest
 
-from payments.cases import resolve_case
+from payments.cases import close_healed, resolve_case
 from payments.errors import CaseStaysOpen
 from payments.models import Case
-from shop.alarms import Claim, claim_webhook, handle, handle_now, set_alarm
+from shop.alarms import TELL_EVERY, Claim, claim_webhook, handle, handle_now, set_alarm
 from shop.business import event_fields
 from shop.clock import read_now
 from shop.models import Alarm, BusinessEvent, Delivery, Endpoint
 from shop.webhooks import delivering
 from shop.webhooks.delivering import GAPS_S, hand_over, record, take_up
 from shop.webhooks.endpoints import change_address, send_test
+from shop.webhooks.errors import NothingToSend
 from shop.webhooks.mailing import mail_by_alarm
-from shop.webhooks.publishing import DELIVER
+from shop.webhooks.publishing import DELIVER, publish
 from shop.webhooks.sending import Answer
 from shop.webhooks.switching import (
     remove_endpoint,
@@ -123,6 +124,26 @@ def test_handler_that_lost_its_alarm_before_it_began_sends_nothing(receiver, end
     work()
     assert handle(slow)
     assert len(receiver.letters) == 1
+
+
+def test_claim_that_is_not_the_latest_takes_nothing_up(receiver, endpoint):
+    """The stream still waits, so that only the fence keeps the slow one from sending beside the other."""
+    tell("N1")
+    slow = claim_webhook()
+    pass_time(seconds=delivering.LEASE_S)
+    latest = claim_webhook()
+    assert take_up(slow) is None
+    assert take_up(latest) is not None
+
+
+def test_who_lost_the_alarm_does_not_move_that_of_who_has_it(receiver, endpoint):
+    tell("N1", "N1")
+    slow = claim_webhook()
+    parcel = take_up(slow)
+    pass_time(seconds=delivering.LEASE_S)
+    latest = claim_webhook()
+    record(slow, parcel, hand_over(parcel))
+    assert Alarm.objects.get(kind=DELIVER).due_at == latest.due_at
 
 
 def test_death_between_sending_and_writing_down_sends_it_again_under_the_same_id(receiver, endpoint):
@@ -364,6 +385,42 @@ def test_case_says_how_many_were_given_up_and_closes_when_they_are_taken(receive
     assert statuses() == [TAKEN, TAKEN]
 
 
+@pytest.fixture
+def resting(receiver, endpoint) -> Endpoint:
+    """It failed again and again, and is left alone for a while; by now it would take what it is sent."""
+    receiver.usual = status(500)
+    tell("N1", "N2", "N3", "N4")
+    work()
+    tell("N1")
+    receiver.usual = status(200)
+    receiver.letters.clear()
+    return endpoint
+
+
+def test_event_that_a_person_sends_now_goes_at_once_though_its_endpoint_rests(receiver, resting):
+    head = Delivery.objects.filter(event__stream="N1").earliest("event__sequence")
+    resend_delivery(head.pk)
+    work()
+    assert places(receiver.ids())[0] == ("N1", 1)
+
+
+def test_event_behind_another_is_not_sent_now_but_names_which_goes_first(receiver, resting):
+    behind = Delivery.objects.filter(event__stream="N1").latest("event__sequence")
+    first = BusinessEvent.objects.get(stream="N1", sequence=1)
+    with pytest.raises(NothingToSend, match=first.number):
+        resend_delivery(behind.pk)
+    work()
+    assert receiver.letters == []
+
+
+def test_event_that_was_given_up_goes_before_what_waits_behind_it(receiver, resting):
+    head = Delivery.objects.filter(event__stream="N1").earliest("event__sequence")
+    Delivery.objects.filter(pk=head.pk).update(status=DEAD, ended_at=read_now())
+    resend_delivery(head.pk)
+    work()
+    assert places(receiver.ids())[0] == ("N1", 1)
+
+
 def test_only_what_was_given_up_since_a_time_is_sent_again(receiver, endpoint):
     tell("N1", "N2")
     Delivery.objects.update(status=DEAD, ended_at=read_now())
@@ -371,6 +428,51 @@ def test_only_what_was_given_up_since_a_time_is_sent_again(receiver, endpoint):
     assert resend_dead(endpoint.number, since=read_now() - timedelta(days=1)) == 1
     work()
     assert statuses() == [DEAD, TAKEN]
+
+
+# ---- handlers that fail ------------------------------------------------------------------------------------------
+
+
+def fail_all_of(monkeypatch, *streams: str, times: int) -> None:
+    """The handler breaks off for whatever waits there, as by a bug of ours."""
+
+    def break_off(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(delivering, "take_up", break_off)
+        for stream in streams:
+            for _ in range(times):
+                handle_now(DELIVER, f"{Endpoint.objects.get().pk}:{stream}")
+
+
+def test_alarms_that_fail_for_many_streams_open_one_case_about_their_endpoint(endpoint, monkeypatch):
+    tell("N1", "N2", "N3")
+    fail_all_of(monkeypatch, "N1", "N2", "N3", times=TELL_EVERY)
+    case = Case.objects.get()
+    assert (case.kind, case.subject) == (Case.Kind.FAILING, endpoint.number)
+
+
+def test_case_about_failing_alarms_closes_when_the_last_of_them_goes_well(endpoint, monkeypatch, admin_user):
+    tell("N1", "N2")
+    fail_all_of(monkeypatch, "N1", "N2", times=TELL_EVERY)
+    case = Case.objects.get()
+    handle_now(DELIVER, f"{endpoint.pk}:N1")
+    assert close_healed() == 0
+    with pytest.raises(CaseStaysOpen):
+        resolve_case(case.pk, actor=admin_user, resolution="never mind")
+    handle_now(DELIVER, f"{endpoint.pk}:N2")
+    assert close_healed() == 1
+
+
+def test_case_about_an_endpoint_stands_in_the_feed_and_is_sent_to_no_endpoint(receiver, endpoint):
+    receiver.usual = status(410)
+    tell("N1")
+    work()
+    publish()
+    opened = BusinessEvent.objects.get(type="case.opened")
+    assert (opened.subject, opened.position) == (endpoint.number, 2)
+    assert not Delivery.objects.filter(event=opened).exists()
 
 
 # ---- and the rest ------------------------------------------------------------------------------------------------

@@ -1,10 +1,11 @@
 """Other systems: their endpoints, how each fares, and what was sent to it. To be read, with what may be done about each."""
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Min
+from django.db.models import Min, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
@@ -24,9 +25,33 @@ from shop.webhooks.addresses import host_of
 SHOWN = 20
 
 
+class Presence(admin.SimpleListFilter):
+    """Endpoints that were removed are history: shown to who asks for them."""
+
+    title = _("removed")
+    parameter_name = "removed"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", gettext("Removed")), ("all", gettext("All"))]
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        choices = super().choices(changelist)
+        yield {**next(choices), "display": gettext("Living")}
+        yield from choices
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Endpoint]) -> QuerySet[Endpoint]:
+        match self.value():
+            case "all":
+                return queryset
+            case "yes":
+                return queryset.filter(removed_at__isnull=False)
+        return queryset.filter(removed_at__isnull=True)
+
+
 @admin.register(Endpoint)
 class EndpointAdmin(WithDeeds, BigListAdmin):
     list_display = ("number", "note", "host", "state", "waiting", "oldest", "given_up")
+    list_filter = (Presence,)
     found_by = ("number", "note")
     fields = (
         "number",
@@ -34,15 +59,20 @@ class EndpointAdmin(WithDeeds, BigListAdmin):
         "address",
         "wanted",
         "state",
-        "failing_since",
+        "failing",
         "waiting",
         "oldest",
         "given_up",
         "former_secret",
-        "created_at",
+        "created",
         "answers",
         "actions_done",
     )
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        """Behind the host there may be a secret of the receiver's."""
+        shown = "address" if may_manage(request) else "host"
+        return [shown if name == "address" else name for name in self.fields]
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view
@@ -97,8 +127,18 @@ class EndpointAdmin(WithDeeds, BigListAdmin):
         return moment(oldest) or NOTHING
 
     @admin.display(description=_("given up"))
-    def given_up(self, endpoint: Endpoint) -> int:
+    def given_up(self, endpoint: Endpoint) -> int | SafeString:
+        if endpoint.removed_at:
+            return NOTHING
         return _of(endpoint, Delivery.Status.DEAD).count()
+
+    @admin.display(description=_("failing since"))
+    def failing(self, endpoint: Endpoint) -> str | SafeString:
+        return moment(endpoint.failing_since) or NOTHING
+
+    @admin.display(description=_("created at"))
+    def created(self, endpoint: Endpoint) -> str:
+        return moment(endpoint.created_at)
 
     @admin.display(description=_("former secret counts until"))
     def former_secret(self, endpoint: Endpoint) -> str | SafeString:
@@ -137,7 +177,7 @@ class DeliveryAdmin(WithDeeds, BigListAdmin):
         "status_word",
         "tries",
         "word",
-        "tried_at",
+        "tried",
     )
     list_filter = ("status",)
     found_by = ("event__number", "event__stream", "event__subject", "endpoint__number")
@@ -151,10 +191,10 @@ class DeliveryAdmin(WithDeeds, BigListAdmin):
         "status_word",
         "tries",
         "word",
-        "first_tried_at",
-        "tried_at",
-        "ended_at",
-        "created_at",
+        "first_tried",
+        "tried",
+        "ended",
+        "created",
         "actions_done",
     )
 
@@ -185,6 +225,22 @@ class DeliveryAdmin(WithDeeds, BigListAdmin):
     @admin.display(description=_("answer"))
     def word(self, delivery: Delivery) -> str | SafeString:
         return gettext(delivery.answer) if delivery.answer else NOTHING
+
+    @admin.display(description=_("first tried at"))
+    def first_tried(self, delivery: Delivery) -> str | SafeString:
+        return moment(delivery.first_tried_at) or NOTHING
+
+    @admin.display(description=_("tried at"))
+    def tried(self, delivery: Delivery) -> str | SafeString:
+        return moment(delivery.tried_at) or NOTHING
+
+    @admin.display(description=_("ended at"))
+    def ended(self, delivery: Delivery) -> str | SafeString:
+        return moment(delivery.ended_at) or NOTHING
+
+    @admin.display(description=_("created at"))
+    def created(self, delivery: Delivery) -> str:
+        return moment(delivery.created_at)
 
     @admin.display(description=_("done by staff"))
     def actions_done(self, delivery: Delivery) -> SafeString:

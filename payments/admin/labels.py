@@ -76,8 +76,7 @@ CODES = (
     _("remove endpoint"), _("resend delivery"), _("add endpoint"), _("rotate secret"),
     # what came of a delivery, where there was no HTTP status
     _("address"), _("refused address"), _("no connection"), _("tls"), _("timeout"), _("broken"), _("removed"),
-    # why nothing is sent
-    _("GONE"), _("FAILING"),
+    _("no secret"),
     # what is tried again and again
     _("deliver"), _("forget secret"), _("mail endpoint"),
     _("query payment"), _("recheck payment"), _("capture payment"), _("expire order"), _("take callback"),

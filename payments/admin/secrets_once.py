@@ -20,15 +20,32 @@ from payments.deeds.records import record_action
 from shop.business import TYPES
 from shop.models import Endpoint
 from shop.sentences import say
-from shop.webhooks.addresses import MOST_LETTERS, BadAddress
+from shop.webhooks.addresses import MOST_LETTERS, BadAddress, host_of
 from shop.webhooks.endpoints import Made, add_endpoint, rotate_secret
 from shop.webhooks.errors import EndpointError
+from shop.webhooks.signing import MOST_OLD_FOR_H, OLD_FOR_H
 
 WIDE = {"class": "vTextField", "autocomplete": "off"}
 
 
 class ReasonForm(forms.Form):
     reason = forms.CharField(label=_("Reason"), max_length=300, widget=forms.TextInput(attrs=WIDE))
+
+
+class RotateForm(ReasonForm):
+    """How long the present secret still signs."""
+
+    old_for_h = forms.IntegerField(
+        label=_("Hours that the old secret counts"),
+        initial=OLD_FOR_H,
+        min_value=0,
+        max_value=MOST_OLD_FOR_H,
+        help_text=_(
+            "0 ends every secret that was given out before, at once: when one is known to others, or a new one was lost"
+            " before its receiver had it."
+        ),
+    )
+    field_order = ["old_for_h", "reason"]
 
 
 class EndpointForm(forms.Form):
@@ -66,7 +83,7 @@ def add_page(request: HttpRequest) -> HttpResponse:
         except (BadAddress, EndpointError) as error:
             form.add_error("url", str(error))
         else:
-            _record(request, "add_endpoint", made.endpoint, given["url"])
+            _record(request, "add_endpoint", made.endpoint, host_of(given["url"]))
             return _show_secret(request, made, gettext("The endpoint is added."))
     sentences = [
         gettext("What happens from now on is sent there as it happens, signed, and again until it is taken."),
@@ -80,22 +97,29 @@ def rotate_page(request: HttpRequest, pk: int) -> HttpResponse:
     """Give an endpoint another secret, and show it once."""
     _check(request)
     endpoint = get_object_or_404(Endpoint, pk=pk, removed_at__isnull=True)
-    form = ReasonForm(request.POST or None)
+    form = RotateForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
-            made = rotate_secret(endpoint.number)
+            hours = form.cleaned_data["old_for_h"]
+            made = rotate_secret(endpoint.number, old_for_h=hours)
         except EndpointError as error:
-            form.add_error("reason", str(error))
+            form.add_error("old_for_h", str(error))
         else:
-            result = say(_("The former secret counts for 24 hours more."))
+            result = _tell_former(hours)
             _record(request, "rotate_secret", endpoint, result, reason=form.cleaned_data["reason"])
-            return _show_secret(request, made, gettext("The former secret counts for 24 hours more."))
+            return _show_secret(request, made, result)
     sentences = [
-        gettext("Messages are signed with both secrets for 24 hours, then with the new one only."),
+        gettext("Messages are signed with both secrets for so long, then with the new one only."),
         gettext("The new one is shown once, on the next page."),
     ]
     back = reverse("admin:shop_endpoint_change", args=[endpoint.pk])
     return _show_form(request, gettext("Change the secret"), sentences, form, back=back, row=endpoint)
+
+
+def _tell_former(hours: int) -> str:
+    if hours:
+        return say(_("The former secret counts for %(hours)d hours more."), hours=hours)
+    return say(_("No former secret counts any more."))
 
 
 def may_manage(request: HttpRequest) -> bool:

@@ -8,6 +8,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from payments.admin.tables import moment
+from shop.models import Endpoint
 from shop.money import for_people
 
 # What a case or a message carries, and how a person calls it. What is not here is shown under its own name.
@@ -46,7 +47,7 @@ LABELS = {
 AMOUNTS = {"amount", "amount_minor", "reported_amount", "left", "theirs", "ours"}
 TIMES = {"expired_at", "failing_since", "paid_at"}
 # Whose values are words of ours; what a channel says is shown as it said it.
-OURS = {"about", "alarm", "capture", "kind", "off", "outcome", "source", "status", "why"}
+OURS = {"about", "alarm", "capture", "kind", "outcome", "source", "status", "why"}
 
 
 def in_words(evidence: Mapping[str, Any], *, currency: str) -> dict[str, str]:
@@ -66,6 +67,8 @@ def _say(name: str, value: Any, currency: str) -> str:
         return for_people(value, currency)
     if name in TIMES and isinstance(value, str):
         return moment(datetime.fromisoformat(value))
+    if name == "off" and value in Endpoint.OffWhy:
+        return str(Endpoint.OffWhy(value).label)
     if isinstance(value, list):
         return ", ".join(map(str, value))
     if value is True:

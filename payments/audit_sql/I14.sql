@@ -56,6 +56,7 @@ select event.number, concat('is published, but has no delivery for endpoint ', e
    and (endpoint.types = '[]' or endpoint.types ? event.type)
   left join shop_delivery delivery on delivery.endpoint_id = endpoint.id and delivery.event_id = event.id
  where event.position > horizon.forgotten_to and delivery.id is null
+   and not exists (select from shop_endpoint about where about.number = event.subject)  -- trouble of endpoints: in the feed only
 union all
 select stream, concat('has ', count(*), ' events from ', min(sequence), ' to ', max(sequence))
   from shop_businessevent cross join horizon group by stream, forgotten_to

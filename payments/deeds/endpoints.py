@@ -1,7 +1,7 @@
 """What staff may do about the endpoints of other systems and what was sent to them. No money moves by any of it.
 
-An address may hold a secret of its receiver's behind the host: who may manage endpoints sees it, and the history keeps what it
-was changed from and to. What somebody gives as a reason is for the history alone, and sent to nobody.
+An address may hold a secret of its receiver's behind the host: only who may manage endpoints sees it, and the history keeps
+from which host to which it was moved. What somebody gives as a reason is for the history alone, and sent to nobody.
 """
 
 from collections.abc import Mapping
@@ -15,9 +15,10 @@ from django.utils.translation import gettext_lazy as _
 from payments.deeds.base import Deed, DeedRefused, Fields
 from shop.models import Delivery, Endpoint
 from shop.sentences import say
-from shop.webhooks.addresses import MOST_LETTERS
+from shop.webhooks.addresses import MOST_LETTERS, host_of
 from shop.webhooks.endpoints import change_address, send_test
 from shop.webhooks.switching import (
+    hinders_sending,
     remove_endpoint,
     resend_dead,
     resend_delivery,
@@ -51,9 +52,7 @@ def _hinders_resending_dead(endpoint: Endpoint) -> str:
 
 
 def _hinders_resending(delivery: Delivery) -> str:
-    if delivery.status == Delivery.Status.TAKEN:
-        return say(_("The receiver has taken this: it finds it again in the feed of events."))
-    return _hinders(delivery.endpoint)
+    return _hinders(delivery.endpoint) or str(hinders_sending(delivery))
 
 
 # ---- what will happen --------------------------------------------------------------------------------------------
@@ -88,7 +87,7 @@ def _foretell_on(endpoint: Endpoint) -> list[str]:
 def _foretell_move(endpoint: Endpoint) -> list[str]:
     return [
         gettext("Everything goes to the new address from now on, also what waits. The secret stays."),
-        gettext("The history keeps both addresses."),
+        gettext("The history keeps the hosts of both, and not what stands behind them."),
     ]
 
 
@@ -113,10 +112,9 @@ def _foretell_removal(endpoint: Endpoint) -> list[str]:
 
 
 def _foretell_resending(delivery: Delivery) -> list[str]:
-    sentences = [gettext("It is sent at once under the same id, before what waits in its order.")]
     if delivery.endpoint.off_at:
-        sentences = [gettext("The endpoint is switched off: it is sent when that is on again.")]
-    return sentences
+        return [gettext("The endpoint is switched off: it is sent when that is on again.")]
+    return [gettext("It is sent at once under the same id, before what waits in its order.")]
 
 
 # ---- what is done ------------------------------------------------------------------------------------------------
@@ -160,7 +158,7 @@ def _switch_on(endpoint: Endpoint, user: User, reason: str, data: Mapping[str, A
 
 def _move(endpoint: Endpoint, user: User, reason: str, data: Mapping[str, Any]) -> str:
     former = change_address(endpoint.number, data["url"])
-    return say(_("From %(former)s to %(url)s"), former=former, url=data["url"])
+    return say(_("From %(former)s to %(new)s"), former=host_of(former), new=host_of(data["url"]))
 
 
 def _resend_dead(endpoint: Endpoint, user: User, reason: str, data: Mapping[str, Any]) -> str:
@@ -245,5 +243,6 @@ DEEDS = (
         hinders=_hinders_resending,
         foretells=_foretell_resending,
         run=_resend,
+        asks=True,
     ),
 )

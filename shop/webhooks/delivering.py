@@ -23,7 +23,7 @@ from shop.webhooks import outcomes
 from shop.webhooks.publishing import DELIVER
 from shop.webhooks.sending import Answer, send
 from shop.webhooks.signing import signing_secrets
-from shop.webhooks.switching import switch_off
+from shop.webhooks.switching import find_head, switch_off
 
 # From one try of an event to the next, by how often it was tried: some three days.
 GAPS_S = (5, 30, 120, 600, 1800, 3600, 7200, 14_400, 28_800, 43_200, 86_400, 86_400)
@@ -102,12 +102,6 @@ def take_up(claim: Claim) -> Parcel | None:
         return None
     secrets = signing_secrets(endpoint, now)
     return Parcel(delivery_pk=head.pk, endpoint=endpoint, secrets=secrets, event=head.event, at=now)
-
-
-def find_head(endpoint: Endpoint, stream: str) -> Delivery | None:
-    """The earliest event of the stream that waits for this endpoint."""
-    waiting = Delivery.objects.filter(endpoint=endpoint, status=Delivery.Status.WAITING, event__stream=stream)
-    return waiting.select_related("event").order_by("event__sequence").first()
 
 
 def _due_at(head: Delivery, endpoint: Endpoint) -> datetime | None:

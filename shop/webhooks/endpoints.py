@@ -21,7 +21,7 @@ from shop.webhooks.delivering import note_success
 from shop.webhooks.errors import EndpointIsThere, EndpointNotFound
 from shop.webhooks.publishing import hold_publishing
 from shop.webhooks.sending import Answer, send
-from shop.webhooks.signing import change_secret, new_secret, seal_secret, signing_secrets
+from shop.webhooks.signing import OLD_FOR_H, change_secret, new_secret, seal_secret, signing_secrets
 from shop.webhooks.switching import find_endpoint
 
 # No type of a business event: receivers answer and forget it.
@@ -70,11 +70,14 @@ def change_address(number: str, url: str) -> str:
 
 
 @transactional
-def rotate_secret(number: str) -> Made:
-    """Another secret; the former one signs as well for a day. Raises EndpointNotFound, SecretIsFresh."""
+def rotate_secret(number: str, *, old_for_h: int = OLD_FOR_H) -> Made:
+    """Another secret; the present one signs as well for `old_for_h` hours more, and with 0 no former one does.
+
+    Raises EndpointNotFound, SecretIsFresh, BadTime.
+    """
     endpoint = _lock(number)
     now: datetime = endpoint.now  # type: ignore[attr-defined]
-    return Made(endpoint, change_secret(endpoint, now))
+    return Made(endpoint, change_secret(endpoint, now, old_for_h=old_for_h))
 
 
 def send_test(number: str) -> Answer:
@@ -82,8 +85,7 @@ def send_test(number: str) -> Answer:
 
     Never inside a transaction. Raises EndpointNotFound.
     """
-    find_endpoint(number)
-    endpoint = Endpoint.objects.annotate(**WITH_NOW).get(number=number.upper())
+    endpoint = Endpoint.objects.annotate(**WITH_NOW).get(pk=find_endpoint(number).pk)
     now: datetime = endpoint.now  # type: ignore[attr-defined]
     message_id = new_event_number()
     body = trial_fields(endpoint, message_id, at=now)

@@ -13,15 +13,8 @@ BATCH = 1000
 BEGIN = "insert into shop_horizon (id, forgotten_to) values (1, 0) on conflict do nothing"
 # Two who forget go one after the other.
 LOCK = "select forgotten_to from shop_horizon for update"
-# What is to be sent again at this moment is not forgotten meanwhile.
-HOLD = """
-select count(*) from (
-    select from shop_delivery where event_id in (
-        select id from shop_businessevent where position > %(horizon)s and at < statement_timestamp() - %(days)s * interval '1 day'
-         order by position limit %(batch)s)
-       for update) held
-"""
-# As far as everything is old, and no living endpoint has still to be told.
+# As far as everything is old, and no living endpoint has still to be told. What was taken is never sent again, and nothing
+# published gets another delivery: so what may be forgotten stays so, and no row of it needs a lock.
 FIND = """
 with eldest as (
     select id, position, at from shop_businessevent where position > %(horizon)s order by position limit %(batch)s
@@ -54,7 +47,6 @@ def forget_old() -> int:
         cursor.execute(BEGIN)
         horizon = cursor.execute(LOCK).fetchone()[0]
         facts = {"horizon": horizon, "days": settings.EVENTS_KEPT_DAYS, "batch": BATCH}
-        cursor.execute(HOLD, facts)
         facts["to"] = cursor.execute(FIND, facts).fetchone()[0]
         if facts["to"] == horizon:
             return 0

@@ -21,6 +21,7 @@ LOCK = "select pg_advisory_xact_lock(%s)"
 LAST = "select coalesce(max(position), 0) from shop_businessevent"
 # An alarm that is there already keeps its time: the stream may be waiting for an endpoint that fails. Its row is locked
 # all the same, so that whoever is just about to remove it, under its lock, sees the new delivery first.
+# That an endpoint is in trouble stands in the feed and is sent to nobody: what fails must not make more to be sent.
 PUBLISH = """
 with news as (
     select id, row_number() over (order by id) as nth
@@ -29,13 +30,14 @@ with news as (
     update shop_businessevent event
        set position = news.nth + (select coalesce(max(position), 0) from shop_businessevent)
       from news where event.id = news.id
-    returning event.id, event.stream, event.type, event.position
+    returning event.id, event.stream, event.subject, event.type, event.position
 ), told as (
     insert into shop_delivery (endpoint_id, event_id, status, tries, answer)
     select endpoint.id, placed.id, 'WAITING', 0, ''
       from placed join shop_endpoint endpoint
         on endpoint.removed_at is null and endpoint.since_position < placed.position
        and (endpoint.types = '[]' or endpoint.types ? placed.type)
+     where not exists (select from shop_endpoint about where about.number = placed.subject)
      order by placed.position, endpoint.id
     returning endpoint_id, event_id
 ), promised as (

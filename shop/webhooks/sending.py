@@ -58,7 +58,7 @@ class Answer:
 
 
 # Why there was no answer that counts.
-WORDS = ("address", "refused address", "no connection", "tls", "timeout", "broken")
+WORDS = ("address", "refused address", "no connection", "tls", "timeout", "broken", "no secret")
 
 
 def send(
@@ -66,10 +66,13 @@ def send(
 ) -> Answer:
     """POST one message, once. `at` is the moment that is signed. Never raises for what the network or a receiver does.
 
-    Raises SentInsideTransaction.
+    Without `secrets` nothing is sent: no receiver could tell whom it is from. Raises SentInsideTransaction.
     """
     if in_transaction():
         raise SentInsideTransaction(message_id)
+    if not secrets:
+        log.warning("webhook cannot be signed", message=message_id)
+        return Answer(0, "no secret")
     give_back_connections()
     began = time.monotonic()
     answer = _try(url, _headers(message_id, body, secrets, at), body, began + total_s)

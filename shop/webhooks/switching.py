@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from shop.alarms import remove_alarms, set_alarm
 from shop.models import Delivery, Endpoint
+from shop.sentences import Words, say
 from shop.transactions import transactional
 from shop.webhooks import outcomes
 from shop.webhooks.errors import EndpointNotFound, NothingToSend
@@ -68,7 +69,7 @@ def switch_on(number: str) -> int:
     Endpoint.objects.filter(pk=endpoint.pk).update(
         off_at=None, off_why="", failing_since=None, failures=0, rests_until=None, well_since=Now()
     )
-    remove_alarms([MAIL_ENDPOINT], number)
+    remove_alarms([MAIL_ENDPOINT], endpoint.number)
     return waiting.count()
 
 
@@ -87,10 +88,10 @@ def remove_endpoint(number: str) -> None:
         old_secret="",
         old_until=None,
     )
-    remove_alarms([FORGET_SECRET, MAIL_ENDPOINT], number)
+    remove_alarms([FORGET_SECRET, MAIL_ENDPOINT], endpoint.number)
     endpoint.refresh_from_db()
     import_string(settings.ENDPOINT_WELL)(endpoint)
-    log.info("endpoint removed", endpoint=number)
+    log.info("endpoint removed", endpoint=endpoint.number)
 
 
 # ---- once more ---------------------------------------------------------------------------------------------------
@@ -107,17 +108,34 @@ def resend_dead(number: str, *, since: datetime | None = None) -> int:
 def resend_delivery(pk: int) -> None:
     """Let one event be sent at once, whatever became of it before; its stream goes on behind it.
 
-    Raises EndpointNotFound; NothingToSend for one that was taken: its receiver has it.
+    An endpoint that was given a rest is tried by it. Raises EndpointNotFound; NothingToSend, see `hinders_sending`.
     """
     delivery = Delivery.objects.select_related("endpoint", "event").get(pk=pk)
     endpoint = find_endpoint(delivery.endpoint.number)
+    if hindrance := hinders_sending(delivery):
+        raise NothingToSend(hindrance)
+    set_alarm(DELIVER, f"{endpoint.pk}:{delivery.event.stream}")
+    this = Delivery.objects.filter(pk=pk)
+    outcomes.begin_again(this)
+    outcomes.forget_tries(this)
+    Endpoint.objects.filter(pk=endpoint.pk).update(rests_until=None)
+
+
+def hinders_sending(delivery: Delivery) -> Words:
+    """Why it is not sent now; empty for what may be: its receiver has it, or what happened before it waits to go first."""
     if delivery.status == Delivery.Status.TAKEN:
-        raise NothingToSend(_("The receiver has taken this: it finds it again in the feed of events."))
-    if delivery.status == Delivery.Status.DEAD:
-        _begin_again(endpoint, _dead(endpoint, pk=pk))
-    else:
-        set_alarm(DELIVER, f"{endpoint.pk}:{delivery.event.stream}")
-        outcomes.forget_tries(Delivery.objects.filter(pk=pk))
+        return say(_("The receiver has taken this: it finds it again in the feed of events."))
+    head = find_head(delivery.endpoint, delivery.event.stream)
+    if head is not None and head.event.sequence < delivery.event.sequence:
+        words = _("%(event)s happened before it and waits: send that one first.")
+        return say(words, event=head.event.number)
+    return ""
+
+
+def find_head(endpoint: Endpoint, stream: str) -> Delivery | None:
+    """The earliest event of the stream that waits for this endpoint."""
+    waiting = Delivery.objects.filter(endpoint=endpoint, status=Delivery.Status.WAITING, event__stream=stream)
+    return waiting.select_related("event").order_by("event__sequence").first()
 
 
 def _dead(endpoint: Endpoint, **which: Any) -> QuerySet[Delivery]:

@@ -776,7 +776,7 @@ BUGS = (
     # ---- webhooks
     Bug(
         name="a later event of an order goes before one that was not taken",
-        file="shop/webhooks/delivering.py",
+        file="shop/webhooks/switching.py",
         before='order_by("event__sequence").first()',
         after='order_by("tries", "event__sequence").first()',
         caught_by=("tests/test_webhooks_delivering.py",),

@@ -1,20 +1,63 @@
 """Races for a place in a stream and in the feed: nothing is told twice, nothing in the wrong order, and nothing is missed."""
 
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 
 from payments.ending import cancel_order
+from shop.alarms import claim_webhook, set_alarm
 from shop.business import announce
 from shop.feed import Wanted, read_feed
-from shop.models import BusinessEvent, Delivery, Endpoint
+from shop.models import Alarm, BusinessEvent, Delivery, Endpoint
 from shop.transactions import transactional
-from shop.webhooks.publishing import publish
+from shop.webhooks import delivering
+from shop.webhooks.endpoints import add_endpoint
+from shop.webhooks.publishing import DELIVER, publish
+from shop.webhooks.switching import find_head
 from tests.races.world import World
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Meanwhile:
+    """Does something on a connection of its own; goes on when that waits for a lock of ours, or is done."""
+
+    def __init__(self) -> None:
+        self._party = ThreadPoolExecutor(1)
+        self._begun: list[Future[Any]] = []
+
+    def __call__(self, deed: Callable[[], Any]) -> None:
+        done = self._party.submit(deed)
+        self._begun.append(done)
+        wait_until(lambda: done.done() or self._is_blocked())
+
+    def join(self) -> None:
+        for done in self._begun:
+            done.result(timeout=60)
+
+    def close(self) -> None:
+        self._party.submit(connection.close)
+        self._party.shutdown()
+
+    @staticmethod
+    def _is_blocked() -> bool:
+        with connection.cursor() as cursor:
+            blocked = "select exists (select from pg_locks where not granted and pg_backend_pid() = any(pg_blocking_pids(pid)))"
+            found: bool = cursor.execute(blocked).fetchone()[0]
+        return found
+
+
+@pytest.fixture
+def meanwhile() -> Iterator[Meanwhile]:
+    party = Meanwhile()
+    yield party
+    party.close()
 
 
 @transactional
@@ -85,6 +128,33 @@ def test_event_that_is_committed_late_is_missed_by_no_reader(race):
     page = read_feed(Wanted(after=seen.position or 0))
     assert [event.stream for event in page.events] == ["NSLOW"]
     assert page.events[0].pk < seen.pk
+
+
+def test_news_that_come_while_an_alarm_is_about_to_be_removed_have_one_all_the_same(meanwhile, monkeypatch):
+    endpoint = Endpoint.objects.create(url="https://partner.example/", secret="sealed")
+    set_alarm(DELIVER, f"{endpoint.pk}:N1")
+    claim = claim_webhook()
+    assert claim is not None
+
+    def find_none_and_let_news_come(*asked: Any) -> None:
+        assert find_head(*asked) is None
+        meanwhile(lambda: (tell("N1"), publish()))
+
+    monkeypatch.setattr(delivering, "find_head", find_none_and_let_news_come)
+    assert delivering.take_up(claim) is None
+    meanwhile.join()
+    assert endpoint.deliveries.get().status == Delivery.Status.WAITING
+    assert Alarm.objects.filter(kind=DELIVER).exists()
+
+
+def test_endpoint_that_is_added_while_something_is_published_begins_behind_it(meanwhile):
+    with transaction.atomic():
+        tell("N1")
+        assert publish() == 1
+        meanwhile(lambda: add_endpoint("https://partner.example.com/"))
+    meanwhile.join()
+    endpoint = Endpoint.objects.get()
+    assert (endpoint.since_position, endpoint.deliveries.count()) == (1, 0)
 
 
 def test_reader_beside_writers_and_publishers_reads_everything_once(race):

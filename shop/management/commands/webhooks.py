@@ -11,17 +11,18 @@ from django.db.models import Count, Q
 from shop.models import Delivery, Endpoint
 from shop.sentences import in_english
 from shop.webhooks.addresses import BadAddress, host_of
-from shop.webhooks.endpoints import Made, add_endpoint, rotate_secret, send_test
+from shop.webhooks.endpoints import Made, add_endpoint, change_address, rotate_secret, send_test
 from shop.webhooks.errors import EndpointError, EndpointNotFound
-from shop.webhooks.switching import remove_endpoint, resend_dead, switch_off_by_hand, switch_on
+from shop.webhooks.signing import OLD_FOR_H
+from shop.webhooks.switching import find_endpoint, remove_endpoint, resend_dead, switch_off_by_hand, switch_on
 
 Result = dict[str, Any]
 
 
 class Command(BaseCommand):
     help = (
-        "List the endpoints of other systems, add one, change its secret, switch it, send a test or what was given up"
-        " again, remove it. Exit 1 when an endpoint is not well, or it could not be done; 2 when it makes no sense."
+        "List the endpoints of other systems, add one, move it to another address, change its secret, switch it, send a"
+        " test or what was given up again, remove it. Exit 1 when an endpoint is not well, or it could not be done; 2 when it makes no sense."
     )
     # One channel's bad setting must not stop what guards the others' money.
     requires_system_checks = ()
@@ -29,21 +30,33 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("act", nargs="?", default="list", choices=["list", "add", *ACTS])
         parser.add_argument("which", nargs="?", default="", metavar="NUMBER", help="or the URL to add")
+        parser.add_argument("url", nargs="?", default="", metavar="URL", help="move: where it is from now on")
         parser.add_argument("--note", default="", help="add: which system it is")
         parser.add_argument(
             "--type", action="append", default=[], dest="types", metavar="T", help="add: of this only; repeat"
         )
         parser.add_argument("--since", default=None, metavar="TIME", help="resend: ISO 8601, given up since")
+        parser.add_argument(
+            "--old-for",
+            type=int,
+            default=OLD_FOR_H,
+            metavar="HOURS",
+            dest="old_for_h",
+            help="rotate: so long the present secret signs as well; 0 ends it and every former one at once",
+        )
         parser.add_argument("--json", action="store_true", help="print one JSON document")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if options["act"] == "list":
+        act = options["act"]
+        _check_words(act, options)
+        if act == "list":
             self._list(as_json=options["json"])
             return
-        if not options["which"]:
-            raise CommandError("Which one? Name its number, or the URL to add.", returncode=2)
+        options["since"] = _read_time(options["since"])
         try:
-            result = _add(options) if options["act"] == "add" else ACTS[options["act"]](options)
+            result = (
+                _add(options) if act == "add" else ACTS[act](find_endpoint(options["which"]).number, options)
+            )
         except (EndpointNotFound, BadAddress) as error:
             raise CommandError(in_english(error), returncode=2) from error
         except EndpointError as error:
@@ -67,6 +80,31 @@ class Command(BaseCommand):
                 print(f"{row['number']:<14}{row['state']:<14}{counts}  {row['host']:<32}{row['note']}")
         if any(row["state"] != "well" for row in rows):
             raise SystemExit(1)
+
+
+def _check_words(act: str, options: Any) -> None:
+    """As many words as the act has a use for, no more and no fewer."""
+    wanted = {"list": 0, "move": 2}.get(act, 1)
+    if wanted and not options["which"]:
+        raise CommandError("Which one? Name its number, or the URL to add.", returncode=2)
+    if wanted > 1 and not options["url"]:
+        raise CommandError("Where to? Name the URL behind the number.", returncode=2)
+    given = [word for word in (options["which"], options["url"]) if word]
+    if len(given) > wanted:
+        raise CommandError(f"{given[wanted]!r} has no meaning for {act}.", returncode=2)
+
+
+def _read_time(text: str | None) -> datetime | None:
+    example = "like 2026-03-01T14:30:00+08:00"
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise CommandError(f"--since: {text!r} is no time; write one {example}.", returncode=2) from None
+    if moment.tzinfo is None:
+        raise CommandError(f"--since needs a zone, {example}.", returncode=2)
+    return moment
 
 
 def _list_living() -> list[Any]:
@@ -95,8 +133,13 @@ def _add(options: Any) -> Result:
     return _tell(add_endpoint(options["which"], note=options["note"][:100], types=options["types"]))
 
 
-def _rotate(options: Any) -> Result:
-    return _tell(rotate_secret(options["which"]))
+def _rotate(number: str, options: Any) -> Result:
+    return _tell(rotate_secret(number, old_for_h=options["old_for_h"]))
+
+
+def _move(number: str, options: Any) -> Result:
+    change_address(number, options["url"])
+    return {"number": number, "state": "moved", "host": host_of(options["url"])}
 
 
 def _tell(made: Made) -> Result:
@@ -104,33 +147,31 @@ def _tell(made: Made) -> Result:
     return {"number": made.endpoint.number, "secret": made.secret}
 
 
-def _switch_on(options: Any) -> Result:
-    return {"number": options["which"], "state": "on", "waiting": switch_on(options["which"])}
+def _switch_on(number: str, options: Any) -> Result:
+    return {"number": number, "state": "on", "waiting": switch_on(number)}
 
 
-def _switch_off(options: Any) -> Result:
-    switch_off_by_hand(options["which"])
-    return {"number": options["which"], "state": "off"}
+def _switch_off(number: str, options: Any) -> Result:
+    switch_off_by_hand(number)
+    return {"number": number, "state": "off"}
 
 
-def _test(options: Any) -> Result:
-    answer = send_test(options["which"])
-    return {"number": options["which"], "answer": str(answer), "taken": answer.is_taken}
+def _test(number: str, options: Any) -> Result:
+    answer = send_test(number)
+    return {"number": number, "answer": str(answer), "taken": answer.is_taken}
 
 
-def _resend(options: Any) -> Result:
-    since = datetime.fromisoformat(options["since"]) if options["since"] else None
-    if since is not None and since.tzinfo is None:
-        raise CommandError("--since needs a zone, like 2026-03-01T14:30:00+08:00.", returncode=2)
-    return {"number": options["which"], "waiting_again": resend_dead(options["which"], since=since)}
+def _resend(number: str, options: Any) -> Result:
+    return {"number": number, "waiting_again": resend_dead(number, since=options["since"])}
 
 
-def _remove(options: Any) -> Result:
-    remove_endpoint(options["which"])
-    return {"number": options["which"], "state": "removed"}
+def _remove(number: str, options: Any) -> Result:
+    remove_endpoint(number)
+    return {"number": number, "state": "removed"}
 
 
-ACTS: dict[str, Callable[[Any], Result]] = {
+ACTS: dict[str, Callable[[str, Any], Result]] = {
+    "move": _move,
     "rotate": _rotate,
     "on": _switch_on,
     "off": _switch_off,
