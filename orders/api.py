@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db.models import Prefetch, prefetch_related_objects
 from django.http import HttpResponse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from rest_framework import serializers
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
@@ -21,7 +22,7 @@ from orders.errors import (
     OutOfStock,
 )
 from orders.models import Order, OrderLine, Product
-from orders.placing import Contact, Item, Placed, place_once, place_order
+from orders.placing import MAX_LINES, MAX_QUANTITY, Contact, Item, Placed, place_once, place_order
 from orders.statuses import OrderStatus
 from shop.api import (
     Flag,
@@ -67,6 +68,8 @@ describe_error(NotTheShopper, lambda e: Problem(status=403, code="forbidden", de
 
 
 class ItemSerializer(StrictSerializer):
+    said = {"quantity": {"minimum": 1, "maximum": MAX_QUANTITY}}
+
     sku = Text(max_length=40)
     quantity = Whole()
 
@@ -79,9 +82,11 @@ class ContactSerializer(StrictSerializer):
 
 
 class PlaceOrderSerializer(StrictSerializer):
+    said = {"items": {"minItems": 1, "maxItems": MAX_LINES}}
+
     items = ItemSerializer(many=True)
     contact = ContactSerializer()
-    again = Flag(default=False)
+    again = Flag(default=False, help_text=gettext_lazy("what was ordered a moment ago is wanted once more"))
 
 
 class ProductSerializer(serializers.ModelSerializer):
@@ -117,7 +122,7 @@ class OrdersView(Door):
     query = None
 
     def get_permissions(self) -> list[BasePermission]:
-        return [require(Scope.ORDERS_READ)()] if self.request.method == "GET" else []
+        return [] if self.request.method == "POST" else [require(Scope.ORDERS_READ)()]
 
     def get(self, request: Request) -> Response:
         orders = Order.objects.prefetch_related(LINES)
@@ -152,8 +157,9 @@ def _place(request: Request, items: list[Any], contact: dict[str, str], *, again
 
 
 def _session_of(request: Request) -> str:
-    """The key of the browser's session; empty for a system, and where nobody is known by one."""
-    return "" if asker_of(request).key is not None else request.session.session_key or ""
+    """The key of the browser's session; empty where nobody is known by one, or something else was shown."""
+    session = asker_of(request).session
+    return "" if session is None else session.session_key or ""
 
 
 def _placed_fields(placed: Placed) -> dict[str, Any]:

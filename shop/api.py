@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
@@ -165,7 +165,12 @@ class JSONWhateverIsAccepted(BaseContentNegotiation):
 
 
 class StrictSerializer(serializers.Serializer):
-    """Named fields only: an unknown one is an error that names it."""
+    """Named fields only: an unknown one is an error that names it.
+
+    `said`: what the API's description says of a field beyond its type, where a flow and not the field checks it.
+    """
+
+    said: Mapping[str, Mapping[str, Any]] = {}
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, dict):

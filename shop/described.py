@@ -4,16 +4,17 @@ from django.utils.translation import gettext_lazy as _
 
 from shop.business import TYPES
 from shop.feed import MOST, EventsView
-from shop.openapi import ETAG, IF_NONE_MATCH, Answer, describe, in_query
+from shop.openapi import ETAG, IF_NONE_MATCH, Answer, describe, in_query, number_in_query
 from shop.schema import JSON, YAML, SchemaView
 
+ORDER = "N7Q2M4X8K1V0R5TB"
 EVENT = {
     "id": "V5K9R2T7X0M4C8Q1W6J3H0BD",
     "type": "order.paid",
     "position": 4711,
-    "order": "N7Q2M4X8K1V0R5TB",
+    "order": ORDER,
     "sequence": 2,
-    "subject": "N7Q2M4X8K1V0R5TB",
+    "subject": ORDER,
     "at": "2026-11-22T12:03:21.000000+00:00",
     "data": {"status": "READY_FOR_SHIPMENT", "amount": 12900, "currency": "CNY", "version": 3},
 }
@@ -53,7 +54,7 @@ def describe_doors() -> None:
                 _("Of these types only, with commas between: %s") % ", ".join(TYPES),
                 "order.paid",
             ),
-            in_query("order", {"type": "string"}, _("Of this order only."), EVENT["order"]),
+            number_in_query("order", _("Of this order only."), ORDER),
         ],
         answers={
             200: Answer(

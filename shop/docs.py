@@ -16,7 +16,8 @@ from django.views.decorators.csrf import csrf_exempt
 
 from shop import languages
 from shop.api import answer_problem
-from shop.problems import Problem, answer
+from shop.docs_fields import describe_value, list_fields
+from shop.problems import offer_only_get
 from shop.schema import make_schema
 from shop.throttles import TooManyRequests, count_request
 
@@ -27,7 +28,7 @@ Part = Mapping[str, Any]
 def show_docs(request: HttpRequest) -> HttpResponse:
     """The page, in the reader's language."""
     if request.method not in ("GET", "HEAD"):
-        return answer(Problem(status=405, code="method_not_allowed", detail=_("Only GET is offered here.")))
+        return offer_only_get()
     try:
         count_request(request)
     except TooManyRequests as error:
@@ -66,10 +67,10 @@ def _operations(schema: Part) -> Iterator[dict[str, Any]]:
     for where in ("paths", "webhooks"):
         for path, item in schema.get(where, {}).items():
             for method, said in item.items():
-                yield _operation(path, method, said)
+                yield _operation(schema, path, method, said)
 
 
-def _operation(path: str, method: str, said: Part) -> dict[str, Any]:
+def _operation(schema: Part, path: str, method: str, said: Part) -> dict[str, Any]:
     body = said.get("requestBody", {}).get("content", {}).get("application/json", {})
     return {
         "id": said["operationId"],
@@ -80,6 +81,7 @@ def _operation(path: str, method: str, said: Part) -> dict[str, Any]:
         "text": _show(said.get("description", "")),
         "who": [_who(one) for one in said.get("security", ())],
         "parameters": [_parameter(one) for one in said.get("parameters", ())],
+        "fields": [_row(field) for field in list_fields(schema, body.get("schema", {}))],
         "body": _example(body),
         "answers": [_answer(status, one) for status, one in said["responses"].items()],
     }
@@ -94,13 +96,14 @@ def _who(requirement: Part) -> str:
 
 
 def _parameter(said: Part) -> dict[str, Any]:
-    shape = said["schema"]
-    return {
-        "name": said["name"],
-        "place": said["in"],
-        "text": _show(said.get("description", "")),
-        "values": shape.get("enum", ()),
-    }
+    value = describe_value(said["schema"]) | {"text": said.get("description", "")}
+    return _row(
+        value | {"name": said["name"], "place": said["in"], "is_required": said.get("required", False)}
+    )
+
+
+def _row(field: Part) -> dict[str, Any]:
+    return {**field, "text": _show(field["text"])}
 
 
 def _answer(status: str, said: Part) -> dict[str, Any]:

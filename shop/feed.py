@@ -14,11 +14,11 @@ from django.utils.translation import gettext_lazy
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from shop.business import TYPES, event_fields
+from shop.doors import Door
 from shop.keyring import Scope
-from shop.keys import KeyOrShopperAuthentication, require
+from shop.keys import require
 from shop.models import BusinessEvent, Horizon
 from shop.numbers import is_number
 from shop.sentences import say
@@ -115,11 +115,11 @@ def _last(events: QuerySet[BusinessEvent]) -> int:
 # ---- the door ----------------------------------------------------------------------------------------------------
 
 
-class EventsView(APIView):
+class EventsView(Door):
     """GET events: for systems with the scope events:read, and staff."""
 
-    authentication_classes = (KeyOrShopperAuthentication,)
     permission_classes = (require(Scope.EVENTS_READ),)
+    query = None
 
     def get(self, request: Request) -> Response:
         wanted = _read_wanted(request.query_params)

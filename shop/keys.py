@@ -9,9 +9,7 @@ from typing import Any, cast
 
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication, CSRFCheck
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
@@ -42,8 +40,16 @@ class NobodyKnown(Exception):
         super().__init__(gettext_lazy("An API key is needed here, or a session of the staff."))
 
 
+class LacksFormToken(Exception):
+    """A browser that is known by its session wants to change something, and not from a page of ours."""
+
+    def __init__(self) -> None:
+        super().__init__(gettext_lazy("The CSRF token is missing or wrong."))
+
+
 describe_error(BadKey, lambda e: Problem(status=401, code="unauthorized", detail=str(e)))
 describe_error(NobodyKnown, lambda e: Problem(status=401, code="unauthorized", detail=str(e)))
+describe_error(LacksFormToken, lambda e: Problem(status=403, code="forbidden", detail=str(e)))
 describe_error(
     MissingScope,
     lambda e: Problem(status=403, code="forbidden", detail=str(e), extra={"scope": e.scope.value}),
@@ -52,7 +58,7 @@ describe_error(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asker:
-    """Who a request comes from, by what it shows. With a key nothing else counts: neither token nor session."""
+    """Who a request comes from, by what it shows. One thing counts: beside a key no token, beside a token no session."""
 
     key: ApiKey | None = None
     token: str = ""
@@ -95,7 +101,7 @@ class KeyOrShopperAuthentication(BaseAuthentication):
     def authenticate(self, request: Request) -> tuple[Any, Asker]:
         asker = read_asker(request._request)
         if asker.key is None and not asker.token and _lacks_csrf(request._request):
-            raise exceptions.PermissionDenied(_("The CSRF token is missing or wrong."))
+            raise LacksFormToken
         return asker.user, asker
 
     def authenticate_header(self, request: Request) -> str:
@@ -121,9 +127,9 @@ def read_asker(request: HttpRequest) -> Asker:
             raise
         note_use(key)
         return Asker(key=key)
-    token = bearer_token(request)
-    user = None if token else getattr(request, "user", None)
-    return Asker(token=token, session=request.session, user=user)
+    if token := bearer_token(request):
+        return Asker(token=token)
+    return Asker(session=request.session, user=getattr(request, "user", None))
 
 
 def bearer_token(request: Any) -> str:

@@ -8,6 +8,9 @@ import secrets
 # Crockford's base 32: no I, L, O or U, so a number can be read aloud.
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
+# A number of ours as a regular expression, for others.
+PATTERN = "^[0-9A-HJKMNP-TV-Z]{10,32}$"
+
 
 def new_number(prefix: str, *, letters: int) -> str:
     """`prefix` and `letters` random characters of 5 bits each, upper-case alphanumeric."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from django.conf import settings
 from django.utils.functional import Promise, lazy
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.openapi import AutoSchema
@@ -24,6 +25,7 @@ from drf_spectacular.utils import (
 from rest_framework.views import APIView
 
 from shop.api import StrictSerializer
+from shop.numbers import PATTERN
 
 Words = str | Promise
 PROBLEM_TYPE = "application/problem+json"
@@ -33,10 +35,12 @@ PROBLEM_REF = {"$ref": "#/components/schemas/Problem"}
 PROBLEMS: Mapping[str, tuple[int, Words]] = {
     "invalid": (400, _("Something in the request is wrong; `errors` names each field or parameter.")),
     "parse_error": (400, _("The body is no JSON in UTF-8, repeats a name, or is nested too deeply.")),
+    "wrong_host": (400, _("The request names a host that is not the shop's.")),
     "mixed_currency": (400, _("An order has one currency.")),
     "unauthorized": (401, _("The API key is wrong, has expired or was revoked; or none was shown.")),
     "forbidden": (403, _("The key lacks the scope, the person the permission, or the form its CSRF token.")),
     "not_found": (404, _("There is no such thing, or it is none of yours: both look the same.")),
+    "method_not_allowed": (405, _("The address does not offer this method; `Allow` says which it offers.")),
     "too_slow": (408, _("The body did not come within twenty seconds.")),
     "duplicate_order": (
         409,
@@ -57,11 +61,15 @@ PROBLEMS: Mapping[str, tuple[int, Words]] = {
         _("A request with this Idempotency-Key is still at work; try again after `Retry-After`."),
     ),
     "over_refund": (409, _("That is more than is left of the payment; `left` says how much that is.")),
-    "not_refundable": (409, _("The payment was not paid, or its channel cannot give money back by itself.")),
+    "not_refundable": (409, _("Its channel cannot give money back: a person sends it by bank transfer.")),
     "too_large": (413, _("The body is larger than 64 KiB.")),
     "unsupported_media_type": (415, _("Bodies are `application/json` in UTF-8.")),
     "idempotency_mismatch": (422, _("This Idempotency-Key came before with another body.")),
     "too_many_requests": (429, _("Too often; try again after `Retry-After`.")),
+    "broken": (
+        500,
+        _("A mistake of ours, which should never come. Look what was done before you try again."),
+    ),
     "busy": (
         503,
         _(
@@ -70,33 +78,36 @@ PROBLEMS: Mapping[str, tuple[int, Words]] = {
     ),
     "channel_unavailable": (503, _("The channel cannot be reached just now, and nothing was begun.")),
 }
-EVERYWHERE = ("invalid", "too_many_requests", "busy")
+EVERYWHERE = ("invalid", "wrong_host", "method_not_allowed", "too_many_requests", "broken", "busy")
 WITH_BODY = ("parse_error", "too_slow", "too_large", "unsupported_media_type")
 WITH_KEY = ("in_progress", "idempotency_mismatch")
 
-SECURITY = {
-    "token": {
-        "type": "http",
-        "scheme": "bearer",
-        "description": _("The `token` of one order: its shopper, and nobody else's."),
-    },
-    "key": {
-        "type": "apiKey",
-        "in": "header",
-        "name": "Authorization",
-        "description": _(
-            "A system, by `Authorization: Api-Key <number>.<secret>`, as far as the key's scopes reach."
-        ),
-    },
-    "session": {
-        "type": "apiKey",
-        "in": "cookie",
-        "name": "session",
-        "description": _(
-            "A browser that has placed or opened the order, or staff. To change anything it sends `X-CSRFToken` as well."
-        ),
-    },
-}
+
+def list_ways() -> dict[str, dict[str, Any]]:
+    """How somebody may be let in, as OpenAPI's security schemes."""
+    return {
+        "token": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": _("The `token` of one order: its shopper, and nobody else's."),
+        },
+        "key": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "Authorization",
+            "description": _(
+                "A system, by `Authorization: Api-Key <number>.<secret>`, as far as the key's scopes reach."
+            ),
+        },
+        "session": {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": settings.SESSION_COOKIE_NAME,
+            "description": _(
+                "A browser that has placed or opened the order, or staff. To change anything it sends `X-CSRFToken` as well."
+            ),
+        },
+    }
 
 
 class Described(AutoSchema):
@@ -106,6 +117,8 @@ class Described(AutoSchema):
         schema = super()._map_basic_serializer(serializer, direction)
         if isinstance(force_instance(serializer), StrictSerializer):
             schema["additionalProperties"] = False
+            for name, more in force_instance(serializer).said.items():
+                schema["properties"][name] |= more
         return schema
 
 
@@ -232,6 +245,11 @@ def in_query(name: str, schema: Mapping[str, Any], says: Words, example: Any = N
     return OpenApiParameter(name, dict(schema), "query", description=says, examples=examples)
 
 
+def number_in_query(name: str, says: Words, example: Any) -> OpenApiParameter:
+    """A parameter behind the `?` that names something of ours by its number."""
+    return in_query(name, {"type": "string", "pattern": PATTERN}, says, example)
+
+
 def header(
     name: str, says: Words, *statuses: int, schema: Mapping[str, Any] | None = None
 ) -> OpenApiParameter:
@@ -261,4 +279,5 @@ def _problem_headers(codes: Sequence[str]) -> list[OpenApiParameter]:
     statuses = sorted({PROBLEMS[code][0] for code in codes if code in waiting})
     after = header("Retry-After", _("Seconds to wait."), *statuses, schema={"type": "integer"})
     challenge = header("WWW-Authenticate", _("How to be let in."), 401)
-    return [after, *([challenge] if "unauthorized" in codes else [])]
+    allow = header("Allow", _("The methods that are offered."), 405)
+    return [allow, after, *([challenge] if "unauthorized" in codes else [])]

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 from django.http import HttpResponse, JsonResponse
+from django.utils.translation import gettext as _
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,4 +38,11 @@ def answer(problem: Problem) -> HttpResponse:
         response.headers["WWW-Authenticate"] = "Api-Key"
     if problem.retry_after_s is not None:
         response.headers["Retry-After"] = str(problem.retry_after_s)
+    return response
+
+
+def offer_only_get() -> HttpResponse:
+    """405 of a door outside DRF, which is read and nothing else."""
+    response = answer(Problem(status=405, code="method_not_allowed", detail=_("Only GET is offered here.")))
+    response.headers["Allow"] = "GET, HEAD"
     return response

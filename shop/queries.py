@@ -12,6 +12,8 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import ValidationError
 
+from shop.numbers import is_number
+
 Reader = Callable[[str], Any]
 
 MOMENT = re.compile(
@@ -65,6 +67,13 @@ def one_of(choices: Collection[str]) -> Reader:
         return text
 
     return read
+
+
+def number(text: str) -> str:
+    """A public number of ours, as `shop.numbers` makes them."""
+    if not is_number(text):
+        raise ValueError(_("This is no number of this shop."))
+    return text
 
 
 def moment(text: str) -> datetime:

@@ -18,7 +18,7 @@ from rest_framework.request import Request
 from shop import languages
 from shop.business import TYPES, declared_data
 from shop.doors import Door
-from shop.openapi import SECURITY
+from shop.openapi import list_ways
 from shop.queries import one_of
 from shop.webhooks.endpoints import TEST
 
@@ -80,7 +80,7 @@ def make_schema(language: str) -> dict[str, Any]:
 
 def complete(result: dict[str, Any], **_more: Any) -> dict[str, Any]:
     """Add what no single door says: who may come in, problem documents, and what we send ourselves."""
-    result["components"]["securitySchemes"] = SECURITY
+    result["components"]["securitySchemes"] = list_ways()
     events = {_component(type_): _event_of(type_) for type_ in SENT}
     result["components"]["schemas"] |= {"Problem": _problem(), "Event": _event(), **events}
     _forget_marks(result)

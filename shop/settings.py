@@ -346,7 +346,6 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "shop.openapi.Described",
     "DEFAULT_AUTHENTICATION_CLASSES": ["shop.keys.KeyOrShopperAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.AllowAny"],
-    "DEFAULT_THROTTLE_CLASSES": ["shop.throttles.Throttle"],
     "EXCEPTION_HANDLER": "shop.api.answer_problem",
     "UNAUTHENTICATED_USER": None,
 }

@@ -6,13 +6,10 @@ against haste, not against loss: where Redis is away everybody is let through. C
 
 import math
 from ipaddress import ip_network
-from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
-from rest_framework.request import Request
-from rest_framework.throttling import BaseThrottle
 
 from shop.api import describe_error
 from shop.hints import ask_redis, digest, full_name
@@ -68,14 +65,6 @@ describe_error(
     TooManyRequests,
     lambda e: Problem(status=429, code="too_many_requests", detail=str(e), retry_after_s=e.retry_after_s),
 )
-
-
-class Throttle(BaseThrottle):
-    """Counts every request of a DRF view, by the kind that its method and path say."""
-
-    def allow_request(self, request: Request, view: Any) -> bool:
-        count_request(request._request)
-        return True
 
 
 def count_request(request: HttpRequest) -> None:

@@ -1,9 +1,11 @@
 """The API's own description: it is valid, it names every door and no other, and its examples are what it says they are."""
 
+import ast
 import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,21 +14,26 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 from jsonschema import Draft202012Validator, ValidationError  # type: ignore[import-untyped]
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from rest_framework.exceptions import MethodNotAllowed, ParseError, UnsupportedMediaType
 
 from orders.moves import close_order, lock_order
 from orders.statuses import CloseReason
 from shop import described as ground
+from shop.api import TooLarge
 from shop.business import TYPES, event_fields
 from shop.events import record
 from shop.models import BusinessEvent, Endpoint, Source
 from shop.numbers import (
     ALPHABET,
+    PATTERN,
+    is_number,
     new_event_number,
     new_order_number,
     new_payment_number,
     new_refund_number,
 )
-from shop.openapi import PROBLEMS
+from shop.openapi import PROBLEMS, list_ways
+from shop.queries import moment as read_moment
 from shop.schema import make_schema
 from shop.webhooks.endpoints import TEST, trial_fields
 from shop.webhooks.publishing import publish
@@ -120,6 +127,75 @@ def test_good_answer_and_body_have_an_example(path, method):
 def test_every_code_of_a_problem_that_is_explained_is_used():
     text = json.dumps(SCHEMA["paths"])
     assert [code for code in PROBLEMS if f'"{code}"' not in text] == []
+
+
+def list_refusals() -> Iterator[tuple[str, int, str]]:
+    """Where the product makes a problem document by itself: the file, the status and the code."""
+    for room in ("shop", "orders", "payments"):
+        for file in sorted(Path(room).rglob("*.py")):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Problem":
+                    said = {one.arg: one.value for one in node.keywords}
+                    status, code = said["status"], said["code"]
+                    if isinstance(status, ast.Constant) and isinstance(code, ast.Constant):
+                        yield str(file), int(str(status.value)), str(code.value)
+
+
+def test_every_code_that_may_be_answered_is_explained():
+    ours = set(list_refusals())
+    assert len(ours) > 20
+    assert [one for one in sorted(ours) if PROBLEMS.get(one[2], (0,))[0] != one[1]] == []
+    of_drf: list[Any] = [TooLarge, ParseError, MethodNotAllowed, UnsupportedMediaType]
+    for error in of_drf:
+        assert PROBLEMS[error.default_code][0] == error.status_code
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "2026-01-31T12:00:00Z",
+        "2026-02-28T23:59:59+08:00",
+        "2026-02-28T23:59:59.123456-03:00",
+        "1999-12-29T00:00Z",
+    ],
+)
+def test_time_that_the_door_takes_is_described(moment):
+    [said] = [
+        one for one in operation("/api/v1/orders", "get")["parameters"] if one["name"] == "created_after"
+    ]
+    assert read_moment(moment)
+    assert said["schema"]["format"] == "date-time"
+    Draft202012Validator(said["schema"]).validate(moment)
+
+
+@pytest.mark.parametrize("text", [new_order_number(), new_payment_number(), new_refund_number()], ids="NPR")
+def test_number_of_ours_is_described(text):
+    [said] = [one for one in operation("/api/v1/refunds", "get")["parameters"] if one["name"] == "payment"]
+    Draft202012Validator(said["schema"]).validate(text)
+
+
+@pytest.mark.parametrize("letter", [chr(code) for code in range(33, 127)], ids=ord)
+def test_pattern_of_numbers_has_the_letters_of_numbers(letter):
+    assert bool(re.fullmatch(PATTERN, letter * 10)) is is_number(letter * 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "limits"),
+    [
+        ("Item", "quantity", {"minimum": 1, "maximum": 999}),
+        ("PlaceOrder", "items", {"minItems": 1, "maxItems": 50}),
+        ("Apply", "channel", {"enum": ["wechat", "alipay", "unionpay", "paypal", "boleto"]}),
+        ("Apply", "scene", {"enum": ["qr", "page", "wap", "app", "voucher"]}),
+    ],
+)
+def test_limits_of_a_field_that_a_flow_checks_are_described(name, field, limits):
+    said = SCHEMA["components"]["schemas"][name]["properties"][field]
+    assert {word: said[word] for word in limits} == limits
+
+
+def test_session_is_described_by_the_name_of_its_cookie(settings):
+    settings.SESSION_COOKIE_NAME = "__Host-session"  # as it is called behind HTTPS
+    assert list_ways()["session"]["name"] == "__Host-session"
 
 
 def test_every_event_is_described_as_a_webhook():

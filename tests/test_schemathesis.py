@@ -79,6 +79,11 @@ def numbers(key) -> dict[str, str]:
     }
 
 
+# Not every text of the pattern is a day of the calendar: some that all are.
+A_MOMENT = {
+    "type": "string",
+    "pattern": "^2[0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$",
+}
 # What is there, in place of any text: random words would never be let in. For right requests only.
 KNOWN: dict[str, dict[str, Any]] = {
     "Item": {"sku": "tea", "quantity": 1},
@@ -103,6 +108,8 @@ def described(path: str, numbers: dict[str, str], known: dict[str, dict[str, Any
             if parameter["in"] == "path":
                 number = next(numbers[begin] for begin in numbers if path.startswith(begin))
                 parameter["schema"] = {"type": "string", "enum": [number]}
+            if parameter["name"].startswith("created_"):
+                parameter["schema"] = A_MOMENT
             if parameter["name"] == "wait":
                 parameter["schema"]["maximum"] = 0  # nobody has time
     return schema

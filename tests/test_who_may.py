@@ -15,7 +15,7 @@ from orders.access import remember, token_of
 from orders.models import Order
 from payments.models import Payment
 from payments.refunding import ask_refund
-from payments.settling import settle_payment
+from payments.settling import settle_payment, settle_unmatched
 from shop.keyring import Scope, make_key, revoke_key, rotate_key
 from shop.models import ApiKey, Source
 from tests.factories import make_order, make_payment, report
@@ -164,14 +164,14 @@ SHOWN: Mapping[str, Callable[[Order], str]] = {
 }
 
 
-def knock(client: Client, door: str, **numbers: str) -> Any:
+def knock(client: Client, door: str, *, head: bool = False, **numbers: str) -> Any:
     method, path = DOORS[door].split()
     body: dict[str, Any] = {}
     if door == "place":
         body = {"items": [{"sku": "tea", "quantity": 1}], "contact": CONTACT, "again": True}
     url = "/api/v1/" + path.format(**numbers)
     if method == "GET":
-        return client.get(url)
+        return client.head(url) if head else client.get(url)
     return client.post(url, body, content_type="application/json")
 
 
@@ -188,6 +188,8 @@ def test_doors_are_for_who_stands_in_the_table(payment, who, expected):
     answers = {door: knock(client, door, **numbers) for door in HEAD}
     statuses = {door: str(answer.status_code) for door, answer in answers.items()}
     assert statuses == dict(zip(HEAD, expected.split(), strict=True))
+    for door in (door for door in HEAD if DOORS[door].startswith("GET")):
+        assert (door, knock(client, door, head=True, **numbers).status_code) == (door, int(statuses[door]))
     for answer in answers.values():
         check_problem(answer)
 
@@ -239,6 +241,48 @@ def test_session_counts_for_nothing_beside_a_key(payment):
     client = come_as("session_of_shopper", payment.order)
     client.defaults["HTTP_AUTHORIZATION"] = f"Api-Key {_key('events:read')}"
     assert knock(client, "order", **numbers_of(payment)).status_code == 403
+
+
+@pytest.mark.parametrize("door", ["order", "status", "cancel", "apply", "payment", "query", "refund"])
+def test_session_counts_for_nothing_beside_a_token(payment, door):
+    """Who shows a token needs no CSRF token: what the browser is known by must not be lent to a page elsewhere."""
+    client = come_as("session_of_shopper", payment.order)
+    client.defaults["HTTP_AUTHORIZATION"] = "Bearer nonsense"
+    assert knock(client, door, **numbers_of(payment)).status_code == 404
+
+
+def test_stranger_cancels_nothing_with_the_session_of_a_browser_and_a_made_up_token():
+    order = make_order()
+    client = come_as("session_of_shopper", order)
+    client.handler.enforce_csrf_checks = True
+    path = f"/api/v1/orders/{order.number}/cancel"
+    assert client.post(path, headers={"Authorization": "Bearer x"}).status_code == 404
+    order.refresh_from_db()
+    assert order.status == "UNPAID"
+
+
+@pytest.mark.parametrize("who", ["session_of_shopper", "staff_of_orders"])
+@pytest.mark.parametrize("door", ["place", "cancel", "apply", "query", "refund_it"])
+def test_session_without_the_csrf_token_is_forbidden_to_change_anything(payment, who, door):
+    client = come_as(who, payment.order)
+    client.handler.enforce_csrf_checks = True
+    answer = knock(client, door, **numbers_of(payment))
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+    assert "CSRF" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("who", "expected"),
+    [("refunds:read", 200), ("staff_of_refunds", 200), ("staff_of_payments", 404), ("its_token", 404)],
+)
+def test_refund_of_money_without_an_order_is_seen_by_whoever_sees_all_refunds(payment, who, expected):
+    client, stray = (
+        come_as(who, payment.order),
+        report(payment, number="SOMEBODYELSES", channel_number="4200099"),
+    )
+    settle_unmatched(stray, channel="wechat", source=Source.CALLBACK)
+    refund = ask_refund("4200099", amount=1, reason="not ours", actor="sue")
+    assert client.get(f"/api/v1/refunds/{refund.number}").status_code == expected
 
 
 def test_system_needs_no_csrf_token(payment):

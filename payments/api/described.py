@@ -26,7 +26,9 @@ from shop.openapi import (
     describe,
     in_path,
     in_query,
+    number_in_query,
 )
+from shop.queries import MOMENT
 
 NUMBER = "P3V8D0W6B2Y9H4J1C7F5G0KM"
 PAYMENT = {
@@ -59,10 +61,7 @@ LISTED_ORDER = ORDER | MADE | {"version": 3}
 LISTED_PAYMENT = {name: value for name, value in PAYMENT.items() if name != "action"} | MADE
 LISTED_REFUND = REFUND | MADE | {"kind": "ASKED"}
 
-TIME = {
-    "type": "string",
-    "pattern": "^2[0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$",
-}
+TIME = {"type": "string", "format": "date-time", "pattern": f"^{MOMENT.pattern}$"}
 EXAMPLE_TIME = "2026-11-22T12:00:00Z"
 LIST_TAKES = [
     in_query("limit", {"type": "integer", "minimum": 1, "maximum": 100}, _("Rows of a page: 50."), 20),
@@ -219,7 +218,7 @@ def _describe_payments() -> None:
             _("Through this channel only."),
             "wechat",
         ),
-        in_query("order", {"type": "string"}, _("Of this order only."), ORDER["number"]),
+        number_in_query("order", _("Of this order only."), ORDER["number"]),
     )
     describe(
         payments.ApplyView,
@@ -295,8 +294,8 @@ def _describe_refunds() -> None:
         shapes.ListedRefundShape,
         LISTED_REFUND,
         in_query("status", _one_of(RefundStatus.values), _("Of this status only."), "REFUNDED"),
-        in_query("payment", {"type": "string"}, _("Of this payment only."), NUMBER),
-        in_query("order", {"type": "string"}, _("Of this order only."), ORDER["number"]),
+        number_in_query("payment", _("Of this payment only."), NUMBER),
+        number_in_query("order", _("Of this order only."), ORDER["number"]),
         in_query("kind", _one_of(Refund.Kind.values), _("Of this kind only."), "ASKED"),
     )
     describe(

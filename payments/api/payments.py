@@ -12,6 +12,7 @@ from orders.api import find_own_order
 from payments.api.fields import listed_payment_fields, payment_fields, read_fields
 from payments.api.finding import find_own_payment, find_payment_for
 from payments.applying import apply_for_payment
+from payments.channels.base import Scene
 from payments.channels.registry import list_choices, payer_at
 from payments.models import Payment
 from payments.querying import query_by_person
@@ -22,13 +23,13 @@ from shop.etags import answer_tagged
 from shop.keyring import Scope
 from shop.keys import asker_of, require
 from shop.lists import CREATED, answer_page, by
-from shop.queries import one_of
+from shop.queries import number, one_of
 from shop.visitors import read_address
 
 FILTERS = {
     "status": by("status", one_of(PaymentStatus.values[1:])),
     "channel": by("channel", one_of([name for name, _title in list_choices()])),
-    "order": by("order__number", str),
+    "order": by("order__number", number),
     **CREATED,
 }
 
@@ -50,10 +51,19 @@ class PayerSerializer(StrictSerializer):
 
 
 class ApplySerializer(StrictSerializer):
+    said = {
+        "channel": {"enum": [name for name, _title in list_choices()]},
+        "scene": {"enum": [scene.value for scene in Scene]},
+    }
+
     channel = Text(max_length=10)
     scene = Text(max_length=10)
-    payer = PayerSerializer(required=False)
-    supersede = Flag(default=False)
+    payer = PayerSerializer(
+        required=False, help_text=gettext_lazy("what a channel wants to know of the shopper")
+    )
+    supersede = Flag(
+        default=False, help_text=gettext_lazy("go on where the channel of an earlier attempt does not answer")
+    )
 
 
 class PaymentsView(Door):

@@ -15,13 +15,13 @@ from shop.keyring import Scope
 from shop.keys import asker_of, require
 from shop.lists import CREATED, answer_page, by
 from shop.models import Source
-from shop.queries import one_of
+from shop.queries import number, one_of
 
 FILTERS = {
     "status": by("status", one_of(RefundStatus.values)),
     "kind": by("kind", one_of(Refund.Kind.values)),
-    "payment": by("receipt__payment__number", str),
-    "order": by("receipt__order__number", str),
+    "payment": by("receipt__payment__number", number),
+    "order": by("receipt__order__number", number),
     **CREATED,
 }
 

@@ -52,6 +52,26 @@ def test_names_of_fields_stand_as_code():
     assert "<code>Retry-After</code>" in page
 
 
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("again", "boolean"),
+        ("supersede", "boolean"),
+        ("payer", "object"),
+        ("payer.ip", "string"),
+        ("payer.address.postal_code", "string · required · maxLength 20"),
+        ("items", "array · required · minItems 1 · maxItems 50"),
+        ("items[].quantity", "integer · required · minimum 1 · maximum 999"),
+        ("wait", "integer · minimum 0 · maximum 30"),
+        ("Idempotency-Key", "string · minLength 1 · maxLength 255"),
+    ],
+)
+def test_field_and_parameter_stand_there_with_type_and_limits(name, says):
+    page = " ".join(Client().get(PATH).content.decode().split())
+    row = page.partition(f"<dt><code>{name}</code>")[2].partition("</div>")[0]
+    assert f">{says}" in row
+
+
 def test_page_is_read_and_nothing_else():
     answer = Client().post(PATH)
     assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")

@@ -303,7 +303,7 @@ def test_browser_session_may_not_change_anything_without_the_csrf_token(api, liv
     wanted = {"channel": "wechat", "scene": "qr"}
     url = f"{live_server.url}/api/v1/orders/{number}/payments"
     refused = browser.post(url, json=wanted, timeout=5)
-    assert problem(refused) == (403, "permission_denied")
+    assert problem(refused) == (403, "forbidden")
     assert not Payment.objects.exists()
     browser.get(f"{live_server.url}/orders/{number}/pay/", timeout=5)
     allowed = browser.post(

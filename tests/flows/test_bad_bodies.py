@@ -7,6 +7,7 @@ import pytest
 from django.test import Client
 
 from orders.models import Order
+from shop.keyring import make_key
 from shop.refusals import PlainWSGIRequest
 from tests.factories import make_order, make_product
 from tests.flows.test_api import CONTACT
@@ -199,6 +200,35 @@ def test_status_call_reads_its_parameters_as_strictly(query):
     answer = Client().get(f"/api/v1/orders/{make_order().number}/status?{query}")
     assert refusal(answer) == (400, "invalid")
     assert answer.json()["errors"][0]["field"] == query.partition("=")[0]
+
+
+@pytest.mark.parametrize("query", ["payments?order", "refunds?order", "refunds?payment", "events?order"])
+@pytest.mark.parametrize("text", ["%00", "", "N1", "n7q2m4x8k1v0r5t", "N" * 33, "%FF", "%F0%9F%8D%B5"])
+def test_filter_that_is_no_number_of_ours_is_refused_by_name(query, text):
+    shown = make_key("books", ["payments:read", "refunds:read", "events:read"]).shown
+    client = Client(raise_request_exception=False, headers={"Authorization": f"Api-Key {shown}"})
+    answer = client.get(f"/api/v1/{query}={text}")
+    assert refusal(answer) == (400, "invalid")
+    assert [each["field"] for each in answer.json()["errors"]] == [query.partition("?")[2]]
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("products", "GET, HEAD"),
+        ("events", "GET, HEAD"),
+        ("schema/", "GET, HEAD"),
+        ("docs/", "GET, HEAD"),
+        (f"orders/{'N' * 16}/status", "GET, HEAD"),
+        (f"orders/{'N' * 16}/cancel", "POST"),
+    ],
+)
+@pytest.mark.parametrize("method", ["OPTIONS", "DELETE"])
+def test_method_that_is_not_offered_is_told_which_are(path, allowed, method):
+    shown = make_key("reader", ["events:read"]).shown
+    answer = Client(headers={"Authorization": f"Api-Key {shown}"}).generic(method, f"/api/v1/{path}")
+    assert refusal(answer) == (405, "method_not_allowed")
+    assert sorted(answer["Allow"].split(", ")) == sorted(allowed.split(", "))
 
 
 @pytest.mark.parametrize("debug", [True, False])

@@ -760,6 +760,13 @@ BUGS = (
         caught_by=("tests/test_who_may.py",),
     ),
     Bug(
+        name="a session counts beside a token, which needs no CSRF token",
+        file="shop/keys.py",
+        before="        return Asker(token=token)",
+        after="        return Asker(token=token, session=request.session)",
+        caught_by=("tests/test_who_may.py",),
+    ),
+    Bug(
         name="two systems share one space of Idempotency-Keys",
         file="shop/keys.py",
         before='        return f"{what}:{self.key.number}" if self.key is not None else what',
