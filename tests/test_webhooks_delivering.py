@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from payments.audit import audit
 from payments.cases import close_healed, resolve_case
 from payments.errors import CaseStaysOpen
 from payments.models import Case
@@ -473,6 +474,7 @@ def test_case_about_an_endpoint_stands_in_the_feed_and_is_sent_to_no_endpoint(re
     opened = BusinessEvent.objects.get(type="case.opened")
     assert (opened.subject, opened.position) == (endpoint.number, 2)
     assert not Delivery.objects.filter(event=opened).exists()
+    assert [found for found in audit() if opened.number in (found.subject, found.detail)] == []
 
 
 # ---- and the rest ------------------------------------------------------------------------------------------------
