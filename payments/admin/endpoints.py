@@ -14,8 +14,8 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from payments.admin.deeds import Links, WithDeeds
+from payments.admin.endpoint_pages import add_page, may_manage, rotate_page
 from payments.admin.lists import BigListAdmin
-from payments.admin.secrets_once import add_page, may_manage, rotate_page
 from payments.admin.tables import NOTHING, actions_on, link_to, moment, table
 from shop.admin import mood_word
 from shop.models import Delivery, Endpoint

@@ -1,36 +1,26 @@
-"""The pages that end with an API key: a new one, or another secret of one. It is shown in the answer to the form and nowhere
-else: no message, no session, no history keeps it.
-"""
+"""The pages that end with an API key: a new one, or another secret of one."""
 
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta
 from typing import Any, cast
 
 from django import forms
-from django.contrib import admin
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
-from django.urls import reverse
+from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 
-from payments.deeds.base import MAX_REASON, DeedRefused
+from payments.admin.once import WIDE, WithReason, hours_field, show_form, show_secret, tell_former
+from payments.deeds.base import DeedRefused
 from payments.deeds.keys import MANAGE, check_giver, check_steward, scope_field
 from payments.deeds.records import record_action
 from shop.keyring import MAX_NAME, MOST_OLD_FOR_H, OLD_FOR_H, Issued, KeyRefused, make_key, rotate_key
 from shop.models import ApiKey
 from shop.sentences import Words, say
-
-WIDE = {"class": "vTextField", "autocomplete": "off"}
-
-
-class WithReason(forms.Form):
-    reason = forms.CharField(label=_("Reason"), max_length=MAX_REASON, widget=forms.TextInput(attrs=WIDE))
-    field_order: list[str] | None = None
 
 
 class MakeForm(WithReason):
@@ -60,13 +50,7 @@ class MakeForm(WithReason):
 class RotateForm(WithReason):
     """How long the present secret may still be shown."""
 
-    old_for_h = forms.IntegerField(
-        label=_("Hours that the old secret counts"),
-        initial=OLD_FOR_H,
-        min_value=0,
-        max_value=MOST_OLD_FOR_H,
-        help_text=_("0 ends every secret that was given out before, at once."),
-    )
+    old_for_h = hours_field(OLD_FOR_H, MOST_OLD_FOR_H)
     field_order = ["old_for_h", "reason"]
 
 
@@ -87,7 +71,7 @@ def make_page(request: HttpRequest) -> HttpResponse:
         gettext("You answer for it: money is given back only while you may do so yourself."),
         gettext("The key is shown once, on the next page."),
     ]
-    return _show_form(request, gettext("Make a key"), sentences, form, back=_list_url())
+    return show_form(request, gettext("Make a key"), sentences, form, model=ApiKey)
 
 
 @never_cache
@@ -99,14 +83,14 @@ def rotate_page(request: HttpRequest, pk: int) -> HttpResponse:
         given = form.cleaned_data
         issued = _try(form, lambda: _rotate(user, key, given["old_for_h"]))
         if issued is not None:
-            result = say(_("The former secret counts for %(hours)d hours more."), hours=given["old_for_h"])
+            result = tell_former(given["old_for_h"])
             _record(user, "rotate_key", issued.key, result, given["reason"])
             return _show_key(request, issued, result)
     sentences = [
         gettext("Its system is let in by both secrets for so long, then by the new one only."),
         gettext("The new one is shown once, on the next page."),
     ]
-    return _show_form(request, gettext("Change the secret"), sentences, form, back=page_of(key), row=key)
+    return show_form(request, gettext("Change the secret"), sentences, form, model=ApiKey, row=key)
 
 
 def _make(user: User, given: Mapping[str, Any]) -> Issued:
@@ -144,47 +128,12 @@ def _check(request: HttpRequest) -> User:
     return cast("User", request.user)
 
 
-def page_of(key: ApiKey) -> str:
-    return reverse("admin:shop_apikey_change", args=[key.pk])
-
-
-def _list_url() -> str:
-    return reverse("admin:shop_apikey_changelist")
-
-
 def _record(user: User, action: str, key: ApiKey, result: Words, reason: str) -> None:
     record_action(user, action, key, subject=key.number, result=result, reason=reason)
 
 
-def _show_form(
-    request: HttpRequest,
-    title: str,
-    sentences: list[str],
-    form: forms.Form,
-    *,
-    back: str,
-    row: ApiKey | None = None,
-) -> HttpResponse:
-    context = {
-        **admin.site.each_context(request),
-        "title": title,
-        "opts": ApiKey._meta,
-        "has_list": request.user.has_perm("shop.view_apikey"),
-        "sentences": [*sentences, *form.non_field_errors()],
-        "form": form,
-        "back_url": back,
-        "row": row,
-    }
-    return render(request, "admin/books/act.html", context)
-
-
 def _show_key(request: HttpRequest, issued: Issued, sentence: Words) -> HttpResponse:
-    context = {
-        **admin.site.each_context(request),
-        "title": gettext("The key %(name)s") % {"name": issued.key.name},
-        "opts": ApiKey._meta,
-        "sentence": sentence,
-        "shown": issued.shown,
-        "page_url": page_of(issued.key),
-    }
-    return render(request, "admin/key.html", context)
+    title = gettext("The key %(name)s") % {"name": issued.key.name}
+    advice = gettext("Copy this now and give it to the system: it is shown only here and only once.")
+    secret = f"Authorization: Api-Key {issued.shown}"
+    return show_secret(request, title, sentence, secret=secret, advice=advice, row=issued.key)
