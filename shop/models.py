@@ -288,6 +288,7 @@ class ApiKey(models.Model):
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
+        verbose_name = "API key"
         ordering = ["id"]
         permissions = [("manage_key", gettext_noop("Can make, rotate and revoke API keys"))]
 

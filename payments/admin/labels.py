@@ -27,7 +27,7 @@ NAMES = (
     # of what has been counted
     _("tally"), _("tallies"), _("up to"), _("counts"),
     # of API keys
-    _("api key"), _("api keys"), _("secret hash"), _("old hash"), _("old until"), _("scopes"), _("revoked at"),
+    _("API key"), _("API keys"), _("secret hash"), _("old hash"), _("old until"), _("scopes"), _("revoked at"),
     _("last used at"),
     # of products and orders
     _("sku"), _("description"), _("name in Chinese"), _("description in Chinese"), _("picture"), _("price"),

@@ -81,6 +81,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "verbose_name": "API key",
                 "ordering": ["id"],
                 "permissions": [("manage_key", "Can make, rotate and revoke API keys")],
             },
