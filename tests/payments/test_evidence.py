@@ -25,7 +25,7 @@ from payments.evidence import approve_proposal, propose_settlement, reject_propo
 from payments.models import Callback, Case, Entry, Payment, Proposal, Receipt, Statement
 from payments.settling import settle_payment
 from payments.statuses import ReceiptClass, Settled
-from shop.models import Alarm, Event, Source
+from shop.models import Alarm, BusinessEvent, Event, Source
 from tests.factories import make_order, make_payment, report
 from tests.payments.audit_world import PRICE, pay
 from tests.redis_states import whatever_redis_does
@@ -322,6 +322,7 @@ def test_line_that_a_restated_statement_has_no_more_settles_nothing(payment):
 def test_audit_misses_the_case_of_a_proposal_that_waits(payment):
     proposal = propose(payment)
     Case.objects.all().delete()
+    BusinessEvent.objects.all().delete()  # nor was anybody told of it
     assert [(found.invariant, found.subject) for found in audit()] == [("I15", proposal.number)]
 
 
