@@ -56,6 +56,9 @@ with unfinished (kind, subject, due_by) as (
     union all
     select alarm.kind, number, statement_timestamp() + interval '2 hours'
       from shop_alarm alarm join shop_endpoint on number = alarm.subject where alarm.kind = 'mail_endpoint'
+    union all  -- the statement of a day that is over: promised once, and asked for again until it is final
+    select kind, subject, statement_timestamp() + interval '2 days'
+      from shop_alarm where kind = 'fetch_statement' and subject ~ '^[a-z0-9_]+:[0-9]{4}-[0-9]{2}-[0-9]{2}$'
 ), watched as (
     select kind, subject, due_by, alarm.id, alarm.due_at,
            row_number() over (partition by kind, subject order by alarm.id) as nth

@@ -27,7 +27,7 @@ select name, concat('says that it made ', subject, ' of ', makes, ', which is no
                     where made.makes = answered.makes and made.made_for = answered.made_for
                       and made.subject = answered.subject)
 union all
-select min(name), concat('has ', count(*), ' answers')
+select concat('key ', min(id)), concat('has ', count(*), ' answers')
   from answered group by scope, key having count(*) > 1
 union all  -- many keys may be shown one live payment, but each order and each refund was made by one
 select subject, concat('was made by ', count(*), ' keys: ', string_agg(name, ', ' order by id))

@@ -387,6 +387,17 @@ def delay(kind: str, subject: str, *, by_s: float) -> str:
     return subject
 
 
+@plant("I6", "has an alarm fetch_statement, but it is finished or not there")
+def statement_of_no_day_is_fetched(world: World) -> str:
+    return wake("fetch_statement", "wechat:yesterday")
+
+
+@plant("I6", "which is later than")
+def statement_is_fetched_in_a_week(world: World) -> str:
+    set_alarm("fetch_statement", "wechat:2026-11-21", in_s=7 * DAILY_S)
+    return "wechat:2026-11-21"
+
+
 @plant("I6", "which is later than")
 def payment_is_asked_about_after_it_is_dead(world: World) -> str:
     return delay(QUERY_PAYMENT, world.paying.number, by_s=1800 + 60 + 60 + 5)

@@ -1,6 +1,7 @@
 """The audit of our own tables: a right world has no violation, and each one that a hand plants is found and named."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.db import connection, transaction
@@ -14,10 +15,13 @@ from payments.audit import OF_OURS, Violation, audit, title_of
 from payments.channels.base import Outcome
 from payments.models import Callback, Case, Payment, Receipt
 from payments.moves import QUERY_PAYMENT, SEND_REFUND
-from shop.alarms import remove_alarms
+from payments.statements import ask_statement, promise_statements
+from shop import alarms
+from shop.alarms import remove_alarms, set_alarm
 from shop.models import BusinessEvent, Delivery, Endpoint
 from shop.webhooks.forgetting import forget_old
 from shop.webhooks.publishing import DELIVER, publish
+from tests.conftest import channel_variables
 from tests.factories import make_order, make_payment
 from tests.payments.audit_plants import (
     PLANTS,
@@ -179,6 +183,23 @@ ALSO_RIGHT: dict[str, Callable[[World], object]] = {
 @pytest.mark.parametrize("happen", ALSO_RIGHT.values(), ids=ALSO_RIGHT)
 def test_what_is_right_as_well_is_no_violation(world, happen):
     happen(world)
+    assert audit() == []
+
+
+def test_alarm_about_nothing_is_found_whatever_its_kind(world):
+    for kind in alarms.kinds():
+        set_alarm(kind, "NOTHING")
+    about_nothing = {found.detail for found in audit() if found.subject == "NOTHING"}
+    assert about_nothing == {
+        f"has an alarm {kind}, but it is finished or not there" for kind in alarms.kinds()
+    }
+
+
+def test_statements_that_are_still_to_come_are_right(world, shared_sandbox, settings):
+    settings.CHANNELS = {"wechat": channel_variables(shared_sandbox, "wechat")}
+    change(world.paying, created_at=Now() - timedelta(days=2))
+    assert promise_statements()
+    ask_statement("wechat", NOON.date())
     assert audit() == []
 
 
