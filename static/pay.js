@@ -10,6 +10,7 @@ const PATIENCE = 15; // seconds that an answer may take; the channel is asked me
 const MISSES = 3; // tries in vain before the page says so
 const PAUSE = 2; // seconds between two looks when the time is over
 const SLEPT = 10; // seconds between two ticks of a page that is seen: the device has slept
+const SEEN = 5; // seconds that the answer to a press in vain outlasts a mere word of the socket
 const THANKS = 2000; // milliseconds to see that it is paid
 const FOCUSABLE = "button, a[href], summary, input:not([type=hidden])"; // what the keyboard goes on from
 const UNITS = [["day", 86400, 172800], ["hour", 3600, 7200], ["minute", 60, 120], ["second", 1, 0]]; // seconds; from when
@@ -50,6 +51,7 @@ let endsAt = 0;
 let hurry = new AbortController();
 let reading, readAt, tickedAt = Date.now(); // of the device, to be compared with itself only
 let misses = 0;
+let missedAt = -Infinity; // a press in vain
 let isChecking = false;
 
 function setClock() {
@@ -102,6 +104,7 @@ function readAgain() {
 async function read() {
   const answer = await get(page(), { signal: hurry.signal });
   if (answer.status >= 500) throw new Error("busy");
+  missedAt = -Infinity;
   reached();
   const fresh = new DOMParser().parseFromString(answer.text, "text/html");
   const other = fresh.getElementById("live");
@@ -193,7 +196,7 @@ function miss(way) {
 
 // The shop answers: what did not work may work now.
 function reached() {
-  showAway(false);
+  if (now() - missedAt > SEEN) showAway(false);
   if (misses) forgive();
   misses = 0;
 }
@@ -240,10 +243,10 @@ async function check(form, isPressed) {
     const isTold = told.ok || told.status === 429;
     if (isTold && isPressed) answer(JSON.parse(told.text).words);
     if (isTold) await readAgain();
-    else if (isPressed && told.status >= 500) showAway(true);
+    else if (isPressed && told.status >= 500) throw new Error("busy");
     else if (isPressed) form.submit(); // its page says what is wrong
   } catch {
-    if (isPressed) showAway(true);
+    if (isPressed) showAway(true), (missedAt = now());
   }
   button.removeAttribute("aria-disabled");
   button.textContent = usual;

@@ -310,8 +310,9 @@ def test_check_is_asked_in_place_and_its_words_stand_at_the_status(visit, order)
     asking = page.get_by_role("button", name="Asking…")
     expect(asking).to_have_attribute("aria-disabled", "true")
     asking.click(force=True)
-    [route] = held
-    route.continue_()
+    while not held:
+        page.wait_for_timeout(20)
+    held[0].continue_()
     expect(page.get_by_role("status")).to_contain_text("Waiting for you to scan")
     expect(page.get_by_role("status")).to_contain_text("No payment is reported yet by WeChat")
     expect(button).not_to_have_attribute("aria-disabled", "true")
@@ -325,6 +326,20 @@ def test_check_that_does_not_reach_the_shop_says_so(visit, order):
     page.route("**/check/", lambda route: route.abort())
     page.get_by_role("button", name="I have paid").click()
     expect(page.get_by_role("alert")).to_contain_text("We cannot reach the shop")
+
+
+def test_press_in_vain_is_answered_although_the_socket_speaks(visit, order):
+    make_payment(order)
+    sockets: list[WebSocketRoute] = []
+    page = visit(before=lambda page: page.route_web_socket(SOCKETS, lambda socket: sockets.append(socket)))
+    page.route("**/check/", lambda route: route.abort())
+    page.get_by_role("button", name="I have paid").click()
+    expect(page.get_by_role("alert")).to_contain_text("We cannot reach the shop")
+    sockets[0].send('{"version": 0}')
+    page.wait_for_timeout(200)  # for it to be heard
+    expect(page.get_by_role("alert")).to_be_visible()
+    page.get_by_role("link", name="Look again").click()
+    expect(page.get_by_role("alert")).to_be_hidden()
 
 
 def test_who_comes_back_from_a_wallet_is_asked_for_at_once_and_once(visit, order, asgi_server: AsgiServer):
