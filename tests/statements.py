@@ -12,6 +12,8 @@ from shop.models import Source
 from tests.factories import make_order, make_payment, report
 
 BEIJING = timezone(timedelta(hours=8))
+# UnionPay's day ends at eleven in the evening of Beijing.
+CLEARING = timezone(timedelta(hours=9))
 # A day that is over in every calendar, and recent.
 DAY = date(2026, 11, 20)
 NOON = datetime.combine(DAY, time(12), BEIJING)

@@ -1,7 +1,7 @@
 """Each channel's own statement, over real HTTP: taken in, compared with our books, and repaired from."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, timedelta
 from tempfile import TemporaryFile
 from typing import Any
 
@@ -28,6 +28,8 @@ from tests.factories import make_order
 from tests.flows.test_channels import WAYS, Way
 from tests.programs import environment
 from tests.sandbox_process import SandboxProcess, start_sandbox
+from tests.statements import BEIJING, CLEARING
+from tests.waiting import wait_for_a_day_that_lasts
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -57,6 +59,8 @@ def yesterday(old_sandbox: SandboxProcess, live_server: LiveServer, settings: An
     settings.PUBLIC_URL = live_server.url
     settings.SANDBOX_URL = old_sandbox.url
     old_sandbox.set_faults({"notify": {"drop": 1.0}})
+    for zone in (UTC, BEIJING, CLEARING):
+        wait_for_a_day_that_lasts(zone)
     yield Yesterday(old_sandbox)
     old_sandbox.end_notifications()
     old_sandbox.clear_faults()

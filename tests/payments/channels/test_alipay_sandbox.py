@@ -30,7 +30,7 @@ from payments.channels.base import (
 from tests.sandbox.alipay_merchant import AlipayShop
 from tests.sandbox.merchant import make_number
 from tests.sandbox_process import SandboxProcess
-from tests.waiting import wait_until
+from tests.waiting import wait_for_a_day_that_lasts, wait_until
 
 SCENES = ["qr", "wap", "app"]
 
@@ -303,6 +303,7 @@ def test_wallet_leads_back_to_the_shop_and_its_link_pays_nothing_more(alipay, sa
 
 
 def test_statement_holds_what_was_paid_and_refunded(alipay, sandbox, order):
+    wait_for_a_day_that_lasts(BEIJING)
     attempt = order()
     paid = pay(alipay, sandbox, attempt)
     wish = refund_of(attempt, paid)
@@ -329,6 +330,7 @@ def test_day_without_a_statement_is_not_ready(alipay):
 
 @pytest.mark.parametrize(("nth", "what"), [(1, "badsign"), (1, "reset"), (2, "truncate"), (2, "reset")])
 def test_statement_that_does_not_come_whole_is_unanswered(alipay, sandbox, order, nth, what):
+    wait_for_a_day_that_lasts(BEIJING)
     pay(alipay, sandbox, order())
     fault = {"channel": "alipay", "operation": "statement", "when": "after", "what": what, "nth": nth}
     sandbox.set_faults({"script": [fault]})

@@ -30,6 +30,7 @@ from payments.channels.base import (
 from payments.channels.paypal import PayPal
 from tests.sandbox.merchant import Shop
 from tests.sandbox_process import SandboxProcess
+from tests.waiting import wait_for_a_day_that_lasts
 
 
 @pytest.fixture
@@ -424,6 +425,7 @@ def fetch_lines(paypal: PayPal, number: str) -> list[Any]:
 
 
 def test_statement_holds_the_payment_and_its_refunds(paypal, sandbox):
+    wait_for_a_day_that_lasts(UTC)
     attempt, capture_id = create_paid(paypal, sandbox)
     request = refund_of(attempt, capture_id)
     refund_id = paypal.refund(request).channel_number

@@ -28,7 +28,8 @@ from payments.channels.unionpay_seals import Trust, read_certificate, read_certi
 from payments.channels.unionpay_statement import clearing_day
 from payments.channels.wire import Wire
 from tests.sandbox.merchant import Shop, make_number
-from tests.waiting import wait_until
+from tests.statements import CLEARING
+from tests.waiting import wait_for_a_day_that_lasts, wait_until
 
 SCENES = ["qr", "wap", "app"]
 
@@ -143,6 +144,7 @@ def fault(operation: str, what: str, **more: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("scene", SCENES)
 def test_scene_is_paid_refunded_and_stands_in_the_statement(unionpay, sandbox, shop, scene):
+    wait_for_a_day_that_lasts(CLEARING)
     attempt = make_attempt(shop, scene)
     channel_number = pay(unionpay, sandbox, attempt)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,7 +26,7 @@ from payments.channels.wechat import WeChat
 from payments.channels.wechat_statement import BEIJING
 from tests.sandbox.merchant import Received, Shop, make_number
 from tests.sandbox_process import SandboxProcess, start_sandbox
-from tests.waiting import wait_until
+from tests.waiting import wait_for_a_day_that_lasts
 
 SCENES = ("qr", "wap", "app")
 RETURN_URL = "https://shop.example/orders/1/"
@@ -97,10 +97,6 @@ def read_statement(wechat: WeChat) -> list[StatementLine]:
         return list(wechat.read_statement(file))
 
 
-def wait_for_a_day_that_lasts() -> None:
-    wait_until(lambda: datetime.now(BEIJING).time() < time(23, 59, 30), within_s=40)
-
-
 def open_wallet(sandbox: SandboxProcess, action) -> str:
     """What the shopper does with the action; returns the page that they come to."""
     wallet = f"{sandbox.url}/_sandbox/wallet"
@@ -131,7 +127,7 @@ def test_h5_page_leads_back_to_the_order(sandbox, wechat):
 
 @pytest.mark.parametrize("scene", SCENES)
 def test_payment_and_refund_from_create_to_statement(sandbox, wechat, shop, scene):
-    wait_for_a_day_that_lasts()
+    wait_for_a_day_that_lasts(BEIJING)
     attempt = attempt_of(scene, shop)
     assert wechat.query(attempt).outcome is Outcome.NOT_FOUND
     wechat.create(attempt)
@@ -203,7 +199,7 @@ def test_order_with_other_content_under_its_number_is_refused(wechat):
 @pytest.mark.parametrize("what", ["garbage", "badsign", "syserr", "reset", "truncate", "redirect"])
 @pytest.mark.parametrize("nth", [1, 2], ids=["announcement", "file"])
 def test_statement_on_a_bad_day_is_not_believed(sandbox, wechat, what, nth):
-    wait_for_a_day_that_lasts()
+    wait_for_a_day_that_lasts(BEIJING)
     attempt = attempt_of("qr")
     wechat.create(attempt)
     sandbox.pay(attempt.number)
@@ -218,7 +214,7 @@ def test_statement_on_a_bad_day_is_not_believed(sandbox, wechat, what, nth):
 
 @pytest.mark.parametrize(("what", "count"), [("statement_omit", -1), ("statement_double", 1)])
 def test_statement_that_lacks_a_line_or_has_one_twice_is_whole_in_itself(sandbox, wechat, what, count):
-    wait_for_a_day_that_lasts()
+    wait_for_a_day_that_lasts(BEIJING)
     for attempt in (attempt_of("qr"), attempt_of("qr")):
         wechat.create(attempt)
         sandbox.pay(attempt.number)
