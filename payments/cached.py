@@ -60,6 +60,9 @@ def renew_state(number: str) -> None:
 def read_state(order: Order, *, since: float) -> OrderState:
     """The state of an order that was read after `since`; kept for who asks next."""
     payment = current_payment(order)
+    order = (
+        payment.order if payment else order
+    )  # of one moment: since it was read, the money may have arrived
     return keep_state(order, payment, since=since, may_offer=not has_open_mismatch(order))
 
 

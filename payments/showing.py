@@ -58,9 +58,9 @@ class OrderState:
 
 
 def current_payment(order: Order) -> Payment | None:
-    """The attempt that matters most: the newest that was not superseded."""
+    """The attempt that matters most: the newest that was not superseded. Its `order` is as the same statement saw it."""
     payments = Payment.objects.annotate(**WITH_NOW).filter(order=order, superseded_at__isnull=True)
-    return payments.order_by("-pk").first()
+    return payments.select_related("order").order_by("-pk").first()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +82,8 @@ class OrderView:
 def view_order(order: Order) -> OrderView:
     """The order as its shopper sees it."""
     payment, now = current_payment(order), read_now()
+    # Since the order was read its money may have arrived: a paid attempt of an unpaid order would ask to be paid again.
+    order = payment.order if payment else order
     settled = Receipt.objects.filter(order=order, receipt_class=ReceiptClass.SETTLED).first()
     # By its receipt and not by its refund: some channels have none, and a person sends it back.
     going_back = [ReceiptClass.SURPLUS, ReceiptClass.LATE]

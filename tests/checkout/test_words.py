@@ -59,6 +59,14 @@ def test_made_order_is_seen_in_its_situation(situation):
     assert view_order(make_situation(situation)).situation is situation
 
 
+def test_order_whose_money_arrives_while_its_page_is_made_is_not_to_be_paid_again():
+    order = make_order()
+    payment = make_payment(order)
+    read_before = Order.objects.get(pk=order.pk)
+    settle(payment)
+    assert view_order(read_before).situation is Situation.PAID
+
+
 @pytest.mark.parametrize("path", ["", "pay/"], ids=["order", "pay"])
 @pytest.mark.parametrize("situation", Situation)
 def test_page_of_every_situation_names_it_and_offers_a_way_on(shopper, situation, path):

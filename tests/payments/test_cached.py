@@ -16,7 +16,15 @@ from orders.models import Order
 from orders.moves import close_order, lock_order
 from orders.statuses import CloseReason
 from payments.applying import apply_for_payment
-from payments.cached import FRESH_S, keep_state, recall_offer, recall_state, renew_state
+from payments.cached import (
+    FRESH_S,
+    keep_state,
+    read_state,
+    recall_offer,
+    recall_state,
+    renew_state,
+    start_clock,
+)
 from payments.ending import cancel_order
 from payments.errors import OrderIsClosed, OrderIsPaid
 from payments.models import Payment
@@ -93,6 +101,17 @@ def test_press_after_the_order_was_cancelled_says_so_at_once(shopper):
 
 
 @whatever_redis_does
+def test_state_of_order_and_payment_is_of_one_moment():
+    order = make_order()
+    payment = make_payment(order)
+    read_before = Order.objects.get(pk=order.pk)
+    pay(payment)
+    state = read_state(read_before, since=start_clock())
+    order.refresh_from_db()
+    assert (state.status, state.payment_status) == ("READY_FOR_SHIPMENT", "PAID")
+    assert state.version == order.version
+
+
 def test_status_is_at_most_two_seconds_old(shopper):
     shopper.apply()
     shopper.status()
