@@ -198,6 +198,19 @@ def test_command_makes_rotates_and_revokes_a_key(capsys):
     assert run(capsys, "--json") == []
 
 
+def test_what_a_command_does_to_a_key_stands_in_the_history_of_staff_without_its_secret(capsys):
+    call_command("api_keys", "make", "till", "--scope", "orders:read")
+    key = ApiKey.objects.get()
+    call_command("api_keys", "--by", "ines", "rotate", key.number, "--old-for", "0")
+    call_command("api_keys", "--by", "ines", "revoke", key.number)
+    told = StaffAction.objects.order_by("id").values_list("actor", "action", "subject", "result")
+    assert list(told) == [
+        ("command line", "make_key", key.number, "till: orders:read"),
+        ("ines", "rotate_key", key.number, "old_for_h=0"),
+        ("ines", "revoke_key", key.number, "till"),
+    ]
+
+
 def test_list_ends_with_1_while_a_key_ends_soon(capsys):
     make_key("till", ["orders:read"], expires_at=timezone.now() + timedelta(days=3))
     with pytest.raises(SystemExit) as end:

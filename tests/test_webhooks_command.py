@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from payments.models import StaffAction
 from shop.models import Delivery, Endpoint
 from tests.listening import Listener, listening, status
 from tests.telling import make_endpoint, tell
@@ -103,6 +104,24 @@ def test_secret_that_nobody_kept_is_changed_again_by_ending_both(run, endpoint):
     code, told = run("rotate", endpoint.number, "--old-for=0", "--json")
     assert (code, told["secret"][:6]) == (0, "whsec_")
     assert Endpoint.objects.get().old_secret == ""
+
+
+def test_what_it_does_stands_in_the_history_of_staff_without_any_secret(run, receiver):
+    receiver.answers.append(status(200))
+    _, made = run("add", f"{receiver.url}/hook?key=s3cr3t", "--by", "ines", "--json")
+    number = made["number"]
+    for act in ("test", "rotate", "off", "on", "resend", "remove"):
+        run(act, number)
+    told = StaffAction.objects.order_by("id").values_list("actor", "action", "subject", "result")
+    assert list(told) == [
+        ("ines", "add_endpoint", number, "host=127.0.0.1"),
+        ("command line", "test_endpoint", number, "answer=200 taken=True"),
+        ("command line", "rotate_secret", number, "old_for_h=24"),
+        ("command line", "switch_off_endpoint", number, "state=off"),
+        ("command line", "switch_on_endpoint", number, "state=on waiting=0"),
+        ("command line", "resend_dead", number, "waiting_again=0"),
+        ("command line", "remove_endpoint", number, "state=removed"),
+    ]
 
 
 def test_moved_endpoint_is_told_at_its_new_address(run, receiver, endpoint):

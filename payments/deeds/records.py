@@ -1,5 +1,7 @@
 """The two books of what staff do: the story of an order, which nobody changes, and the admin's own log. Nothing is done here.
 
+What an operator does by a command stands in the first one only: the other is about users.
+
 Both are kept in English, in whatever language somebody works.
 """
 
@@ -13,6 +15,7 @@ from payments.models import StaffAction
 from shop.sentences import Words, in_english
 
 MOST = {"subject": 64, "reason": 300, "result": 300}
+COMMAND_LINE = "command line"
 
 
 @transaction.atomic
@@ -33,14 +36,14 @@ def record_action(
     `told`: how the admin's own log says it, where it is not by these words.
     """
     row, result = about if isinstance(about, Model) else None, in_english(result)
-    StaffAction.objects.create(
-        order_number=order_number,
-        action=action,
-        subject=subject[: MOST["subject"]],
+    _write(
+        action,
         actor=user.get_username(),
-        reason=reason[: MOST["reason"]],
+        subject=subject,
+        result=result,
+        reason=reason,
+        order_number=order_number,
         is_done=is_done,
-        result=result[: MOST["result"]],
     )
     LogEntry.objects.create(
         user_id=user.pk,
@@ -49,4 +52,30 @@ def record_action(
         object_repr=(str(row) if row else subject)[:200],
         action_flag=CHANGE,
         change_message=told or ": ".join(filter(None, [action, result, reason])),
+    )
+
+
+def record_command(action: str, *, subject: str, result: Words, actor: str) -> None:
+    """Say what an operator did by a command; `actor` is whom they named, or COMMAND_LINE."""
+    _write(action, actor=actor, subject=subject, result=in_english(result))
+
+
+def _write(
+    action: str,
+    *,
+    actor: str,
+    subject: str,
+    result: str,
+    reason: str = "",
+    order_number: str = "",
+    is_done: bool = True,
+) -> None:
+    StaffAction.objects.create(
+        order_number=order_number,
+        action=action,
+        subject=subject[: MOST["subject"]],
+        actor=actor,
+        reason=reason[: MOST["reason"]],
+        is_done=is_done,
+        result=result[: MOST["result"]],
     )

@@ -7,6 +7,8 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from payments.deeds.records import record_command
+from payments.management.actors import add_actor, read_actor
 from shop.clock import read_now
 from shop.keyring import (
     OLD_FOR_H,
@@ -27,6 +29,7 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
+        add_actor(parser)
         parser.add_argument("--json", action="store_true", help="print one JSON document")
         parser.set_defaults(deed="list")
         deeds = parser.add_subparsers(dest="deed", metavar="list|make|rotate|revoke")
@@ -46,6 +49,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         self.as_json = bool(options["json"] or options.get("as_json"))
+        self.by = read_actor(options)
         deed = options["deed"] or "list"
         try:
             getattr(self, f"do_{deed}")(options)
@@ -73,14 +77,22 @@ class Command(BaseCommand):
         if name and owner is None:
             raise CommandError(f"There is no user {name}.", returncode=2)
         ends = read_now() + timedelta(days=days) if days else None
-        self._show(make_key(options["name"], options["scopes"], owner=owner, expires_at=ends))
+        issued = make_key(options["name"], options["scopes"], owner=owner, expires_at=ends)
+        self._record("make_key", issued.key, f"{issued.key.name}: {' '.join(issued.key.scopes)}")
+        self._show(issued)
 
     def do_rotate(self, options: dict[str, Any]) -> None:
-        self._show(rotate_key(options["number"], old_for_h=options["old_for_h"]))
+        issued = rotate_key(options["number"], old_for_h=options["old_for_h"])
+        self._record("rotate_key", issued.key, f"old_for_h={options['old_for_h']}")
+        self._show(issued)
 
     def do_revoke(self, options: dict[str, Any]) -> None:
         key = revoke_key(options["number"])
+        self._record("revoke_key", key, key.name)
         print(json.dumps(key_as_json(key)) if self.as_json else f"{key.number} {key.name} is revoked.")
+
+    def _record(self, action: str, key: ApiKey, result: str) -> None:
+        record_command(action, subject=key.number, result=result, actor=self.by)
 
     def _show(self, issued: Issued) -> None:
         if self.as_json:

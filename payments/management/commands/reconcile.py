@@ -13,6 +13,7 @@ from django.db import connection
 
 from payments.channels.base import BadStatement, ChannelError, NotReady
 from payments.channels.registry import UnknownChannel
+from payments.management.actors import add_actor, read_actor
 from payments.models import Difference, Statement
 from payments.reconciling import compare_around
 from payments.repairing import repair_around
@@ -50,18 +51,18 @@ class Command(BaseCommand):
         parser.add_argument(
             "--fix", action="store_true", help="run the safe repairs; whatever is a person's gets a case"
         )
-        parser.add_argument("--by", default="command line", metavar="NAME", help="who asks, for the history")
+        add_actor(parser)
         parser.add_argument("--json", action="store_true", help="print one JSON document")
         parser.add_argument("--quiet", action="store_true", help="print no differences")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        channel, day = options["channel"], options["date"]
+        channel, day, by = options["channel"], options["date"], read_actor(options)
         with _alone(f"reconcile {channel} {day}"):
-            statement = _take_in(channel, day, options["file"], options["by"])
+            statement = _take_in(channel, day, options["file"], by)
             found = list(compare_around(statement))
             repaired: dict[str, int] = {}
             if options["fix"]:
-                repaired = repair_around(channel, day, actor=options["by"])
+                repaired = repair_around(channel, day, actor=by)
                 statement.refresh_from_db()
                 found = list(compare_around(statement))
         if options["json"]:

@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from payments.errors import NotRefundable, OverRefund, PaymentNotFound
+from payments.management.actors import add_actor, read_actor
 from payments.refunding import ask_refund
 from payments.statuses import RefundStatus
 from shop.money import for_people
@@ -24,15 +25,13 @@ class Command(BaseCommand):
         parser.add_argument(
             "--reason", required=True, metavar="R", help="shown to the shopper, 1 to 80 letters"
         )
-        parser.add_argument("--by", default="command line", metavar="NAME", help="who asks, for the history")
+        add_actor(parser)
         parser.add_argument("--json", action="store_true", help="print one JSON document")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        reason, by = options["reason"].strip(), options["by"].strip()
-        if options["amount"] < 1 or not 1 <= len(reason) <= 80 or not 1 <= len(by) <= 150:
-            raise CommandError(
-                "--amount is at least 1, --reason has 1 to 80 letters, --by 1 to 150.", returncode=2
-            )
+        reason, by = options["reason"].strip(), read_actor(options)
+        if options["amount"] < 1 or not 1 <= len(reason) <= 80:
+            raise CommandError("--amount is at least 1, --reason has 1 to 80 letters.", returncode=2)
         try:
             refund = ask_refund(options["number"], amount=options["amount"], reason=reason, actor=by)
         except PaymentNotFound as error:

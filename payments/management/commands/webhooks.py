@@ -8,6 +8,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import Count, Q
 
+from payments.deeds.records import record_command
+from payments.management.actors import add_actor, read_actor
 from shop.models import Delivery, Endpoint
 from shop.sentences import in_english
 from shop.webhooks.addresses import BadAddress, host_of
@@ -44,6 +46,7 @@ class Command(BaseCommand):
             dest="old_for_h",
             help="rotate: so long the present secret signs as well; 0 ends it and every former one at once",
         )
+        add_actor(parser)
         parser.add_argument("--json", action="store_true", help="print one JSON document")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -52,7 +55,7 @@ class Command(BaseCommand):
         if act == "list":
             self._list(as_json=options["json"])
             return
-        options["since"] = _read_time(options["since"])
+        options["since"], by = _read_time(options["since"]), read_actor(options)
         try:
             result = (
                 _add(options) if act == "add" else ACTS[act](find_endpoint(options["which"]).number, options)
@@ -63,6 +66,7 @@ class Command(BaseCommand):
             raise CommandError(in_english(error), returncode=1) from error
         except ValueError as error:
             raise CommandError(f"{error} is not known.", returncode=2) from error
+        _record(act, options, result, actor=by)
         print(json.dumps(result) if options["json"] else "  ".join(map(str, result.values())))
         if result.get("taken") is False:
             raise SystemExit(1)
@@ -80,6 +84,18 @@ class Command(BaseCommand):
                 print(f"{row['number']:<14}{row['state']:<14}{counts}  {row['host']:<32}{row['note']}")
         if any(row["state"] != "well" for row in rows):
             raise SystemExit(1)
+
+
+def _record(act: str, options: Any, result: Result, *, actor: str) -> None:
+    """For the history, which keeps no secret and of an address its host only."""
+    if act == "add":
+        told = {"host": host_of(options["which"])}
+    elif act == "rotate":
+        told = {"old_for_h": options["old_for_h"]}
+    else:
+        told = {name: value for name, value in result.items() if name != "number"}
+    words = " ".join(f"{name}={value}" for name, value in told.items())
+    record_command(ACTIONS[act], subject=result["number"], result=words, actor=actor)
 
 
 def _check_words(act: str, options: Any) -> None:
@@ -178,4 +194,15 @@ ACTS: dict[str, Callable[[str, Any], Result]] = {
     "test": _test,
     "resend": _resend,
     "remove": _remove,
+}
+# As the history of the back office calls them.
+ACTIONS = {
+    "add": "add_endpoint",
+    "move": "move_endpoint",
+    "rotate": "rotate_secret",
+    "on": "switch_on_endpoint",
+    "off": "switch_off_endpoint",
+    "test": "test_endpoint",
+    "resend": "resend_dead",
+    "remove": "remove_endpoint",
 }
