@@ -5,13 +5,16 @@ all. Nothing here calls a channel.
 """
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import structlog
+from django.db import transaction
 
 from orders.models import Order
 from orders.moves import LockedOrder, lock_order, mark_paid, reopen_order, touch_order
 from orders.statuses import PAID, CloseReason, OrderStatus
+from payments.cached import renew_state
 from payments.cases import close_cases, has_open_mismatch, open_case, open_irregular
 from payments.channels.base import Outcome, PaymentReport
 from payments.channels.registry import can_refund
@@ -305,6 +308,7 @@ def _end(
     record([move_payment(payment, to, source=source, actor=actor, note={"code": report.code})])
     touch_order(order)
     stop_keeping(order, payment)
+    transaction.on_commit(partial(renew_state, order.number), robust=True)
     return Settled.MOVED
 
 

@@ -13,6 +13,7 @@ from orders.access import token_of
 from orders.models import Order
 from orders.statuses import CloseReason
 from payments.cached import renew_state
+from payments.channels.base import Outcome
 from payments.models import Payment
 from payments.settling import settle_payment
 from shop.alarms import handle_now
@@ -326,6 +327,14 @@ def test_check_that_does_not_reach_the_shop_says_so(visit, order):
     page.route("**/check/", lambda route: route.abort())
     page.get_by_role("button", name="I have paid").click()
     expect(page.get_by_role("alert")).to_contain_text("We cannot reach the shop")
+
+
+def test_refusal_is_told_by_the_socket_at_once(visit, order):
+    payment = make_payment(order)
+    page = visit()
+    expect_line(page, "Waiting for you to scan")
+    settle_payment(report(payment, Outcome.REFUSED), channel="wechat", source=Source.QUERY)
+    expect(page.get_by_role("status")).not_to_contain_text("Waiting for you to scan", timeout=SOON_MS)
 
 
 def test_press_in_vain_is_answered_although_the_socket_speaks(visit, order):
