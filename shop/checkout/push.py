@@ -31,7 +31,10 @@ from orders.errors import OrderNotFound
 from payments.api.status import read_now, recall_now
 from payments.showing import OrderState
 from shop.bell import Listening
+from shop.keyring import BadKey
+from shop.keys import MissingScope
 from shop.middleware import BUSY, OddCookieMiddleware
+from shop.throttles import TooManyRequests
 
 log = structlog.get_logger("nodrop.push")
 
@@ -42,6 +45,9 @@ BEAT = 2
 LIFE_S = 3600.0
 # Codes of RFC 6455, 7.4; from 4000 on they are ours.
 COME_AGAIN, SAID_SOMETHING, BROKEN, NOT_FOUND = 1012, 1008, 1011, 4404
+
+# Who may not see the order, or shows what lets nobody in.
+SHUT_OUT = (OrderNotFound, BadKey, MissingScope, TooManyRequests)
 
 # Threads that look without any bell, however many sockets there are: who comes, and who is rung for, stands in no line with
 # them.
@@ -60,7 +66,7 @@ class OrderSocket(AsyncWebsocketConsumer):
         self._telling: asyncio.Task[None] | None = None
         try:
             await self._look(read_now)
-        except (OrderNotFound, SuspiciousOperation, *BUSY):
+        except (*SHUT_OUT, SuspiciousOperation, *BUSY):
             await self.close()
             return
         await self.accept()
@@ -89,7 +95,7 @@ class OrderSocket(AsyncWebsocketConsumer):
                     await self._follow(bell)
             except TimeoutError:
                 await self._end(COME_AGAIN)
-            except OrderNotFound:
+            except SHUT_OUT:
                 await self._end(NOT_FOUND)
             except Exception as error:
                 if isinstance(error, OSError):

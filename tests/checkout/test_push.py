@@ -26,6 +26,7 @@ from shop import hints
 from shop.alarms import handle_now
 from shop.bell import group_of, ring
 from shop.checkout import push
+from shop.keyring import make_key, revoke_key
 from shop.models import Source
 from tests.asgi_server import AsgiServer
 from tests.asgi_server import asgi_server as asgi_server
@@ -57,11 +58,14 @@ def session_of(order: Order) -> str:
     return client.cookies["session"].value
 
 
-def open_socket(server: AsgiServer, number: str, cookie: str = "", *, origin: str = "") -> Socket:
+def open_socket(
+    server: AsgiServer, number: str, cookie: str = "", *, origin: str = "", key: str = ""
+) -> Socket:
+    headers = {"Cookie": f"session={cookie}"} if cookie else {}
     return connect(
         server.url.replace("http", "ws") + f"/ws/orders/{number}/",
         origin=Origin(origin or server.url),
-        additional_headers={"Cookie": f"session={cookie}"} if cookie else None,
+        additional_headers=headers | ({"Authorization": f"Api-Key {key}"} if key else {}),
         proxy=None,
         max_size=1024,
     )
@@ -121,6 +125,22 @@ def test_stranger_and_missing_order_get_the_same_refusal(asgi_server, order, num
             open_socket(asgi_server, number or order.number, cookie)
         refusals.append((refused.value.response.status_code, bytes(refused.value.response.body or b"")))
     assert set(refusals) == {(403, b"")}
+
+
+def test_key_that_lets_nobody_in_gets_the_refusal_of_a_stranger(asgi_server, order):
+    for key in ("x.y", "", make_key("stock", ["events:read"]).shown):
+        with pytest.raises(InvalidStatus) as refused:
+            open_socket(asgi_server, order.number, key=key)
+        assert refused.value.response.status_code == 403
+
+
+def test_system_whose_key_is_revoked_hears_no_more(asgi_server, order, monkeypatch):
+    monkeypatch.setattr(push, "LOOK_S", 0.1)
+    issued = make_key("app", ["orders:read"])
+    with open_socket(asgi_server, order.number, key=issued.shown) as socket:
+        assert hear(socket) == order.version
+        revoke_key(issued.key.number)
+        assert code_at_the_end_of(socket) == 4404
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1", "http://127.0.0.1:1"])
