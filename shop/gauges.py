@@ -76,12 +76,12 @@ READINGS = (
         metrics=gauges(
             ("endpoint",),
             webhook_endpoint_off="1 for an endpoint that is switched off, else 0.",
-            webhook_endpoint_failing_seconds="How long the endpoint has taken nothing, though it was tried; 0 when all is well.",
+            webhook_endpoint_failing_seconds="How long the endpoint has taken nothing, though it was tried; 0 when all is well, or it is off.",
             webhook_deliveries_waiting="Deliveries that the endpoint has not taken yet.",
             webhook_deliveries_dead="Deliveries that were given up; each endpoint's have a case.",
         ),
         rows=f"""select number, (off_at is not null)::int,
-                        coalesce({SECONDS_SINCE.format("failing_since")}, 0),
+                        coalesce(case when off_at is null then {SECONDS_SINCE.format("failing_since")} end, 0),
                         (select count(*) from shop_delivery d where d.endpoint_id = e.id and d.status = 'WAITING'),
                         (select count(*) from shop_delivery d where d.endpoint_id = e.id and d.status = 'DEAD')
                    from shop_endpoint e where removed_at is null""",  # noqa: S608
@@ -109,12 +109,12 @@ READINGS = (
         metrics=gauges(
             (),
             api_keys="API keys that let somebody in.",
-            api_key_ends_in_seconds="Until the next of those ends that were used within thirty days.",
+            api_key_ends_in_seconds="Until the next of those ends that were used within thirty days; below zero when one has ended.",
         ),
-        rows="""select count(*), extract(epoch from min(expires_at) filter (
+        rows="""select count(*) filter (where coalesce(expires_at > statement_timestamp(), true)),
+                       extract(epoch from min(expires_at) filter (
                        where last_used_at > statement_timestamp() - interval '30 days') - statement_timestamp())
-                  from shop_apikey
-                 where revoked_at is null and coalesce(expires_at > statement_timestamp(), true)""",
+                  from shop_apikey where revoked_at is null""",
     ),
 )
 

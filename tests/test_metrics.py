@@ -233,6 +233,16 @@ def test_only_the_end_of_a_key_that_somebody_needs_is_told(used_days_ago, revoke
     assert scraped("api_keys") == (0 if revoked else 1)
 
 
+def test_end_of_a_key_is_told_on_after_it_has_come():
+    """Its system is refused from now on: an alert that clears then has helped nobody."""
+    key = ApiKey.objects.create(name="erp", secret_hash="0" * 64)
+    passed = Now() - timedelta(hours=1)
+    ApiKey.objects.filter(pk=key.pk).update(expires_at=passed, last_used_at=passed)
+    scraped = Scraped()
+    assert -3700 < scraped("api_key_ends_in_seconds") <= -3600
+    assert scraped("api_keys") == 0
+
+
 # ---- events on their way -----------------------------------------------------------------------------------------
 
 
@@ -284,7 +294,7 @@ def test_endpoint_that_is_off_says_so_and_has_no_age(endpoint):
     name, scraped = {"endpoint": endpoint.number}, Scraped()
     assert scraped("webhook_endpoint_off", **name) == 1
     assert scraped("webhook_untried_age_seconds", **name) is None
-    assert scraped("webhook_endpoint_failing_seconds", **name) >= 5 * 86_400
+    assert scraped("webhook_endpoint_failing_seconds", **name) == 0
 
 
 # ---- requests ----------------------------------------------------------------------------------------------------
