@@ -38,8 +38,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: a good part of the time is waited for processes, pages and clocks."""
-    return (os.cpu_count() or 1) + 1
+    """Two more than there are cores: a good part of the time is waited for processes, pages and clocks."""
+    return (os.cpu_count() or 1) + 2
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
