@@ -14,7 +14,6 @@ from django.db import transaction
 from orders.models import Order
 from orders.moves import LockedOrder, lock_order, mark_paid, reopen_order, touch_order
 from orders.statuses import PAID, CloseReason, OrderStatus
-from payments.cached import renew_state
 from payments.cases import close_cases, has_open_mismatch, open_case, open_irregular
 from payments.channels.base import Outcome, PaymentReport
 from payments.channels.registry import can_refund
@@ -31,6 +30,7 @@ from payments.moves import (
 from payments.returning import make_room
 from payments.statuses import PAYMENT_DEEDS, Deed, PaymentStatus, ReceiptClass, Settled
 from shop.alarms import send_message, set_alarm
+from shop.bell import ring
 from shop.business import announce
 from shop.events import Change, record
 from shop.models import Source
@@ -308,7 +308,7 @@ def _end(
     record([move_payment(payment, to, source=source, actor=actor, note={"code": report.code})])
     touch_order(order)
     stop_keeping(order, payment)
-    transaction.on_commit(partial(renew_state, order.number), robust=True)
+    transaction.on_commit(partial(ring, order.number), robust=True)
     return Settled.MOVED
 
 

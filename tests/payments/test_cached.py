@@ -100,7 +100,6 @@ def test_press_after_the_order_was_cancelled_says_so_at_once(shopper):
     assert shopper.apply()[1]["code"] == "order_closed"
 
 
-@whatever_redis_does
 def test_state_of_order_and_payment_is_of_one_moment():
     order = make_order()
     payment = make_payment(order)
@@ -112,6 +111,7 @@ def test_state_of_order_and_payment_is_of_one_moment():
     assert state.version == order.version
 
 
+@whatever_redis_does
 def test_status_is_at_most_two_seconds_old(shopper):
     shopper.apply()
     shopper.status()
