@@ -405,6 +405,16 @@ def test_event_that_a_person_sends_now_goes_at_once_though_its_endpoint_rests(re
     assert places(receiver.ids())[0] == ("N1", 1)
 
 
+def test_event_that_a_person_sends_now_brings_everything_else_when_it_is_taken(receiver, resting):
+    Delivery.objects.filter(tries__gt=0).update(tries=len(GAPS_S))
+    Alarm.objects.filter(kind=DELIVER).update(due_at=read_now() + timedelta(days=1))
+    resend_delivery(Delivery.objects.filter(event__stream="N1").earliest("event__sequence").pk)
+    work()
+    pass_time(minutes=2)
+    work()
+    assert statuses() == [TAKEN] * 5
+
+
 def test_event_behind_another_is_not_sent_now_but_names_which_goes_first(receiver, resting):
     behind = Delivery.objects.filter(event__stream="N1").latest("event__sequence")
     first = BusinessEvent.objects.get(stream="N1", sequence=1)

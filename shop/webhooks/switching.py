@@ -118,7 +118,8 @@ def resend_delivery(pk: int) -> None:
     this = Delivery.objects.filter(pk=pk)
     outcomes.begin_again(this)
     outcomes.forget_tries(this)
-    Endpoint.objects.filter(pk=endpoint.pk).update(rests_until=None)
+    # The rest is over and not forgotten: when this is taken, whatever waits for the endpoint follows.
+    Endpoint.objects.filter(pk=endpoint.pk, rests_until__isnull=False).update(rests_until=Now())
 
 
 def hinders_sending(delivery: Delivery) -> Words:
