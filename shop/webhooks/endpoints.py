@@ -17,7 +17,7 @@ from shop.models import Endpoint
 from shop.numbers import new_event_number
 from shop.transactions import transactional
 from shop.webhooks.addresses import read_url
-from shop.webhooks.delivering import note_success
+from shop.webhooks.delivering import note_success, wake
 from shop.webhooks.errors import EndpointIsThere, EndpointNotFound
 from shop.webhooks.publishing import hold_publishing
 from shop.webhooks.sending import Answer, send
@@ -60,12 +60,15 @@ def change_address(number: str, url: str) -> str:
 
     Raises EndpointNotFound, BadAddress, EndpointIsThere.
     """
+    # Two who give the same address come one after the other, and no alarm is held for news: `wake` would pass it by.
+    hold_publishing()
     endpoint = _lock(number)
     _check_url(url, but=endpoint)
     # The new address has not failed yet.
     Endpoint.objects.filter(pk=endpoint.pk).update(
         url=url, failing_since=None, failures=0, rests_until=None, well_since=Now()
     )
+    wake(endpoint.pk)
     return endpoint.url
 
 

@@ -16,7 +16,7 @@ from shop.feed import Wanted, read_feed
 from shop.models import Alarm, BusinessEvent, Delivery, Endpoint
 from shop.transactions import transactional
 from shop.webhooks import delivering
-from shop.webhooks.endpoints import add_endpoint
+from shop.webhooks.endpoints import add_endpoint, change_address
 from shop.webhooks.publishing import DELIVER, publish
 from shop.webhooks.switching import find_head
 from tests.races.world import World
@@ -155,6 +155,17 @@ def test_endpoint_that_is_added_while_something_is_published_begins_behind_it(me
     meanwhile.join()
     endpoint = Endpoint.objects.get()
     assert (endpoint.since_position, endpoint.deliveries.count()) == (1, 0)
+
+
+def test_what_waits_behind_news_that_are_just_published_goes_to_a_new_address_at_once(meanwhile):
+    endpoint = add_endpoint("https://partner.example.com/").endpoint
+    set_alarm(DELIVER, f"{endpoint.pk}:N1", in_s=86_400)
+    with transaction.atomic():
+        tell("N1")
+        assert publish() == 1
+        meanwhile(lambda: change_address(endpoint.number, "https://moved.example.com/"))
+    meanwhile.join()
+    assert claim_webhook() is not None
 
 
 def test_reader_beside_writers_and_publishers_reads_everything_once(race):
