@@ -1,7 +1,10 @@
 """Switching an endpoint off and on, and removing it: what becomes of that which waits for it.
 
 Off, nothing is sent and everything is kept. By staff that is quiet; by itself, after days of failing or when the receiver
-says that it is gone, people have a case and a mail. Locks: alarms, deliveries, endpoint.
+says that it is gone, people have a case and a mail. Locks: publishing, alarms, deliveries, endpoint.
+
+Who switches on, sends again or removes does it beside no other and no publisher: the alarm of a delivery that comes between
+would be removed by who still sees the endpoint off, or the delivery wait for ever at an endpoint that is removed.
 """
 
 from datetime import datetime
@@ -21,7 +24,7 @@ from shop.sentences import Words, say
 from shop.transactions import transactional
 from shop.webhooks import outcomes
 from shop.webhooks.errors import EndpointNotFound, NothingToSend
-from shop.webhooks.publishing import DELIVER
+from shop.webhooks.publishing import DELIVER, hold_publishing
 from shop.webhooks.signing import FORGET_SECRET
 
 MAIL_ENDPOINT = "mail_endpoint"
@@ -62,6 +65,7 @@ def switch_off_by_hand(number: str) -> bool:
 @transactional
 def switch_on(number: str) -> int:
     """Send again: first what waits, each with all its tries before it. Returns how much. Raises EndpointNotFound."""
+    hold_publishing()
     endpoint = find_endpoint(number)
     waiting = Delivery.objects.filter(endpoint=endpoint, status=Delivery.Status.WAITING)
     _promise(endpoint)
@@ -76,6 +80,7 @@ def switch_on(number: str) -> int:
 @transactional
 def remove_endpoint(number: str) -> None:
     """Keep nothing for it any more, and forget its secrets; the row stays for history. Raises EndpointNotFound."""
+    hold_publishing()
     endpoint = find_endpoint(number)
     with connection.cursor() as cursor:
         cursor.execute(FORGET, [DELIVER, str(endpoint.pk)])
@@ -100,6 +105,7 @@ def remove_endpoint(number: str) -> None:
 @transactional
 def resend_dead(number: str, *, since: datetime | None = None) -> int:
     """Let what was given up, from `since` on, wait again. Returns how much. Raises EndpointNotFound."""
+    hold_publishing()
     endpoint = find_endpoint(number)
     return _begin_again(endpoint, _dead(endpoint, **({"ended_at__gte": since} if since else {})))
 
@@ -110,6 +116,7 @@ def resend_delivery(pk: int) -> None:
 
     An endpoint that was given a rest is tried by it. Raises EndpointNotFound; NothingToSend, see `hinders_sending`.
     """
+    hold_publishing()
     delivery = Delivery.objects.select_related("endpoint", "event").get(pk=pk)
     endpoint = find_endpoint(delivery.endpoint.number)
     if hindrance := hinders_sending(delivery):

@@ -7,19 +7,27 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 
 from payments.ending import cancel_order
-from shop.alarms import claim_webhook, set_alarm
+from shop.alarms import claim_webhook, remove_alarms, set_alarm
 from shop.business import announce
 from shop.feed import Wanted, read_feed
 from shop.models import Alarm, BusinessEvent, Delivery, Endpoint
 from shop.transactions import transactional
-from shop.webhooks import delivering
+from shop.webhooks import delivering, switching
 from shop.webhooks.endpoints import add_endpoint, change_address
 from shop.webhooks.publishing import DELIVER, publish
-from shop.webhooks.switching import find_head
+from shop.webhooks.switching import (
+    find_head,
+    remove_endpoint,
+    resend_dead,
+    resend_delivery,
+    switch_off_by_hand,
+    switch_on,
+)
 from tests.races.world import World
+from tests.telling import work
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -42,7 +50,7 @@ class Meanwhile:
             done.result(timeout=60)
 
     def close(self) -> None:
-        self._party.submit(connection.close)
+        self._party.submit(connections.close_all)  # `connection.close` would be that of this thread
         self._party.shutdown()
 
     @staticmethod
@@ -166,6 +174,53 @@ def test_what_waits_behind_news_that_are_just_published_goes_to_a_new_address_at
         meanwhile(lambda: change_address(endpoint.number, "https://moved.example.com/"))
     meanwhile.join()
     assert claim_webhook() is not None
+
+
+def switch_on_beside(meanwhile: Meanwhile, monkeypatch: pytest.MonkeyPatch, deed: Callable[[], Any]) -> None:
+    """Others do something and handle its alarm, after whoever switches on has set the alarms that it knew of."""
+
+    def remove_alarms_a_little_later(*which: Any) -> None:
+        meanwhile(lambda: (deed(), work()))
+        remove_alarms(*which)
+
+    monkeypatch.setattr(switching, "remove_alarms", remove_alarms_a_little_later)
+    switch_on(Endpoint.objects.get().number)
+    meanwhile.join()
+    publish()
+    assert Delivery.objects.get().status == Delivery.Status.WAITING
+    assert Alarm.objects.filter(kind=DELIVER).exists()
+
+
+def test_news_beside_the_switching_on_of_their_endpoint_have_an_alarm(meanwhile, monkeypatch):
+    endpoint = add_endpoint("https://partner.example.com/").endpoint
+    switch_off_by_hand(endpoint.number)
+    switch_on_beside(meanwhile, monkeypatch, lambda: (tell("N1"), publish()))
+
+
+@pytest.mark.parametrize("all_of_them", [True, False], ids=["all", "one"])
+def test_what_waits_again_beside_the_switching_on_of_its_endpoint_has_an_alarm(
+    meanwhile, monkeypatch, all_of_them
+):
+    endpoint = add_endpoint("https://partner.example.com/").endpoint
+    tell("N1")
+    publish()
+    switch_off_by_hand(endpoint.number)
+    work()
+    Delivery.objects.update(status=Delivery.Status.DEAD)
+    pk = Delivery.objects.get().pk
+    resend = partial(resend_dead, endpoint.number) if all_of_them else partial(resend_delivery, pk)
+    switch_on_beside(meanwhile, monkeypatch, resend)
+
+
+def test_news_beside_the_removal_of_their_endpoint_wait_for_nothing(meanwhile):
+    endpoint = add_endpoint("https://partner.example.com/").endpoint
+    with transaction.atomic():
+        tell("N1")
+        assert publish() == 1
+        meanwhile(lambda: remove_endpoint(endpoint.number))
+    meanwhile.join()
+    assert endpoint.deliveries.get().status == Delivery.Status.DEAD
+    assert not Alarm.objects.filter(kind=DELIVER).exists()
 
 
 def test_reader_beside_writers_and_publishers_reads_everything_once(race):
