@@ -136,6 +136,14 @@ def test_number_in_small_letters_is_found_and_told_as_it_is(run, endpoint, act):
     assert (code, told["number"]) == (0, endpoint.number)
 
 
+@pytest.mark.parametrize("hours", ["-1", "721"])
+def test_time_for_which_no_former_secret_counts_is_exit_two(run, endpoint, hours):
+    assert run("rotate", endpoint.number, "--old-for", hours) == (
+        2,
+        "The old secret may count for 0 to 720 hours.",
+    )
+
+
 @pytest.mark.parametrize(
     ("args", "because"),
     [

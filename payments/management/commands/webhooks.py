@@ -14,7 +14,7 @@ from shop.models import Delivery, Endpoint
 from shop.sentences import in_english
 from shop.webhooks.addresses import BadAddress, host_of
 from shop.webhooks.endpoints import Made, add_endpoint, change_address, rotate_secret, send_test
-from shop.webhooks.errors import EndpointError, EndpointNotFound
+from shop.webhooks.errors import BadTime, EndpointError, EndpointNotFound
 from shop.webhooks.signing import OLD_FOR_H
 from shop.webhooks.switching import find_endpoint, remove_endpoint, resend_dead, switch_off_by_hand, switch_on
 
@@ -60,7 +60,7 @@ class Command(BaseCommand):
             result = (
                 _add(options) if act == "add" else ACTS[act](find_endpoint(options["which"]).number, options)
             )
-        except (EndpointNotFound, BadAddress) as error:
+        except (EndpointNotFound, BadAddress, BadTime) as error:
             raise CommandError(in_english(error), returncode=2) from error
         except EndpointError as error:
             raise CommandError(in_english(error), returncode=1) from error
