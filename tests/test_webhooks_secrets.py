@@ -19,7 +19,7 @@ from payments.models import Case, StaffAction
 from shop.alarms import handle_now
 from shop.clock import read_now
 from shop.models import Alarm, Delivery, Endpoint
-from shop.webhooks.endpoints import add_endpoint, rotate_secret, send_test
+from shop.webhooks.endpoints import add_endpoint, change_address, rotate_secret, send_test
 from shop.webhooks.errors import BadTime, EndpointIsThere, SecretIsFresh
 from shop.webhooks.sending import Answer
 from shop.webhooks.signing import FORGET_SECRET, MOST_OLD_FOR_H, signing_secrets
@@ -66,6 +66,33 @@ def test_two_living_endpoints_have_not_one_address(receiver):
     add_endpoint(receiver.url)
     with pytest.raises(EndpointIsThere):
         add_endpoint(receiver.url)
+
+
+@pytest.mark.parametrize(
+    ("url", "again"),
+    [
+        ("https://erp.example.com/hooks", "https://ERP.example.com/hooks"),
+        ("https://erp.example.com/hooks", "HTTPS://erp.example.com/hooks"),
+        ("https://erp.example.com/hooks", "https://erp.example.com:443/hooks"),
+        ("https://erp.example.com/hooks", "https://erp.example.com./hooks"),
+        ("https://erp.example.com/", "https://erp.example.com"),
+        ("https://erp.example.com?shop=1", "https://erp.example.com/?shop=1"),
+        ("https://[2606:4700::1111]/", "https://[2606:4700:0:0::1111]/"),
+    ],
+    ids=["letters", "scheme", "port", "dot", "path", "query", "number"],
+)
+def test_address_that_is_written_otherwise_is_the_same_address(url, again):
+    add_endpoint(url)
+    moved = add_endpoint("https://other.example.com/")
+    with pytest.raises(EndpointIsThere):
+        add_endpoint(again)
+    with pytest.raises(EndpointIsThere):
+        change_address(moved.endpoint.number, again)
+
+
+def test_addresses_of_one_host_that_are_not_the_same_are_told_apart():
+    for rest in ("/hooks", "/Hooks", "/hooks?shop=a", "/hooks?shop=A", "/hooks/", ":8443/hooks"):
+        assert add_endpoint(f"https://erp.example.com{rest}").endpoint.url.endswith(rest)
 
 
 def test_both_secrets_count_for_a_day_after_a_change(receiver):

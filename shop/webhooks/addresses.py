@@ -70,6 +70,15 @@ class Target:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == USUAL_PORTS[self.scheme] else f"{host}:{self.port}"
 
+    @property
+    def receiver(self) -> tuple[str, str, int, str]:
+        """What every way to write this address has in common. `read_url` has seen to all but the host."""
+        try:
+            host = str(ip_address(self.host))
+        except ValueError:
+            host = self.host.removesuffix(".")
+        return self.scheme, host, self.port, self.path
+
 
 def read_url(url: str) -> Target:
     """The parts of an address that an endpoint may have; nothing is looked up. Raises BadAddress."""

@@ -16,7 +16,7 @@ from shop.clock import WITH_NOW
 from shop.models import Endpoint
 from shop.numbers import new_event_number
 from shop.transactions import transactional
-from shop.webhooks.addresses import read_url
+from shop.webhooks.addresses import BadAddress, read_url
 from shop.webhooks.delivering import note_success, wake
 from shop.webhooks.errors import EndpointIsThere, EndpointNotFound
 from shop.webhooks.publishing import hold_publishing
@@ -124,12 +124,18 @@ def _note_success(endpoint: Endpoint) -> None:
 
 
 def _check_url(url: str, *, but: Endpoint | None = None) -> None:
-    read_url(url)
-    same = Endpoint.objects.filter(url=url, removed_at__isnull=True)
-    if but is not None:
-        same = same.exclude(pk=but.pk)
-    if twin := same.first():
-        raise EndpointIsThere(twin.number)
+    receiver = read_url(url).receiver
+    for other in Endpoint.objects.filter(removed_at__isnull=True):
+        if other != but and _find_receiver(other.url) == receiver:
+            raise EndpointIsThere(other.number)
+
+
+def _find_receiver(url: str) -> tuple[str, str, int, str] | None:
+    """None for an address that may not be called any more."""
+    try:
+        return read_url(url).receiver
+    except BadAddress:
+        return None
 
 
 def _lock(number: str) -> Endpoint:
