@@ -513,6 +513,25 @@ def test_what_waits_goes_to_the_new_address_at_once(receiver, endpoint):
         assert places(other.ids()) == [("N1", 1)]
 
 
+@pytest.mark.parametrize("code", [410, 500])
+def test_answer_of_the_former_address_counts_for_nothing_and_the_new_one_is_asked_at_once(
+    receiver, endpoint, code
+):
+    receiver.usual = status(code)
+    tell("N1")
+    claim = claim_webhook()
+    parcel = take_up(claim)
+    answer = hand_over(parcel)
+    with listening() as other:
+        change_address(endpoint.number, other.url)
+        record(claim, parcel, answer)
+        endpoint.refresh_from_db()
+        assert (endpoint.off_at, endpoint.failing_since) == (None, None)
+        assert Delivery.objects.get().answer == str(code)
+        work()
+        assert places(other.ids()) == [("N1", 1)]
+
+
 def test_message_that_is_a_test_ends_a_failing(receiver, endpoint):
     receiver.usual = status(500)
     tell("N1", "N2", "N3", "N4")

@@ -156,9 +156,12 @@ def note_success(endpoint: Endpoint) -> None:
 
 
 def _record_failure(parcel: Parcel, answer: Answer) -> datetime | None:
-    """When the event is tried again; None when it was given up, and the next of its stream goes."""
+    """When the event is tried again; None, at once, at another address, or the next one when it was given up."""
     outcomes.note_refused(parcel.delivery_pk, answer=str(answer))
-    outcomes.note_failure(parcel.endpoint.pk)
+    if not outcomes.note_failure(parcel.endpoint.pk, url=parcel.endpoint.url):
+        # What its former address says is nothing about the endpoint that has moved.
+        outcomes.forget_tries(Delivery.objects.filter(pk=parcel.delivery_pk))
+        return None
     endpoint = Endpoint.objects.annotate(**WITH_NOW).get(pk=parcel.endpoint.pk)
     delivery = Delivery.objects.get(pk=parcel.delivery_pk)
     if answer.is_gone:

@@ -25,7 +25,7 @@ update shop_endpoint failed
            (statement_timestamp() - began.at) / 4, %s * interval '1 second'), %s * interval '1 second') end
   from (select id, case when failing_since is null or failed_at < statement_timestamp() - %s * interval '1 second'
                         then statement_timestamp() else failing_since end as at
-          from shop_endpoint where id = %s for no key update) began
+          from shop_endpoint where id = %s and url = %s for no key update) began
  where failed.id = began.id
 """
 
@@ -93,7 +93,8 @@ def note_well(endpoint_pk: int) -> bool:
     return bool(rested)
 
 
-def note_failure(endpoint_pk: int) -> None:
-    """It did not take something: after some in a row it is left alone for a while."""
+def note_failure(endpoint_pk: int, *, url: str) -> bool:
+    """It did not take something: after some in a row it is left alone for a while. False, and nothing, when it has moved."""
     with connection.cursor() as cursor:
-        cursor.execute(FAIL, [PATIENCE, SHORTEST_REST_S, LONGEST_REST_S, FORGOTTEN_AFTER_S, endpoint_pk])
+        cursor.execute(FAIL, [PATIENCE, SHORTEST_REST_S, LONGEST_REST_S, FORGOTTEN_AFTER_S, endpoint_pk, url])
+        return bool(cursor.rowcount)
