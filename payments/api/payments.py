@@ -132,5 +132,5 @@ class QueryView(Door):
         payment = find_own_payment(asker_of(request), number)
         read_nothing(request)
         query_by_person(payment.number)
-        payment.refresh_from_db()
-        return Response(read_fields(payment))
+        # With its order by one statement: read one by one, an attempt might be open whose order is paid.
+        return Response(read_fields(Payment.objects.select_related("order").get(pk=payment.pk)))

@@ -11,8 +11,10 @@ import pytest
 from django.test import Client
 
 from orders.access import token_of
+from orders.api import find_order_for
 from orders.models import Order
-from payments.api import status
+from payments.api import orders, payments, status
+from payments.api.fields import read_fields
 from payments.models import Payment, Refund
 from payments.refunding import ask_refund
 from payments.settling import settle_payment
@@ -94,6 +96,19 @@ def test_system_has_the_channel_asked_and_gets_what_it_says(sandbox):
     sandbox.pay(payment)
     asked = client.generic("POST", f"/api/v1/payments/{payment}/query")
     assert (asked.status_code, asked.json()["status"]) == (200, "PAID")
+
+
+def test_payment_whose_money_arrives_while_it_is_answered_is_shown_of_one_moment(monkeypatch):
+    payment = make_payment(make_order())
+
+    def pay_and_show(found: Payment) -> dict[str, Any]:
+        settle_payment(report(payment), channel="wechat", source=Source.QUERY)
+        return read_fields(found)
+
+    monkeypatch.setattr(payments, "query_by_person", lambda number: None)
+    monkeypatch.setattr(payments, "read_fields", pay_and_show)
+    asked = system("payments:write").generic("POST", f"/api/v1/payments/{payment.number}/query")
+    assert (asked.json()["status"], asked.json()["action"]) == ("PAYING", payment.action)
 
 
 def apply_for_wap(payer: dict[str, str], client: Client | None = None) -> Any:
@@ -186,6 +201,22 @@ def test_tag_of_an_order_changes_when_a_refund_of_it_is_asked_for():
     again = client.get(address, headers={"If-None-Match": known})
     assert again.status_code == 200
     assert len(again.json()["refunds"]) == 1
+
+
+def test_order_whose_money_arrives_while_it_is_read_is_shown_of_one_moment(monkeypatch):
+    payment = make_payment(make_order())
+
+    def find_and_pay(asker: Any, number: str) -> Order:
+        found = find_order_for(asker, number)
+        settle_payment(report(payment), channel="wechat", source=Source.QUERY)
+        return found
+
+    monkeypatch.setattr(orders, "find_order_for", find_and_pay)
+    answer = system("orders:read", "payments:read").get(f"/api/v1/orders/{payment.order.number}")
+    shown, order = answer.json(), Order.objects.get()
+    assert (shown["status"], shown["version"]) == ("READY_FOR_SHIPMENT", order.version)
+    assert [each["status"] for each in shown["payments"]] == ["PAID"]
+    assert answer["ETag"].startswith(f'"{order.version}-')
 
 
 def test_tag_begins_with_the_version_and_changes_with_the_language():
