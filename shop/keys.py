@@ -15,14 +15,13 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from shop.api import describe_error
+from shop.credentials import bearer_token, shown_key
 from shop.hints import digest as digest
 from shop.keyring import STAFF_MAY, BadKey, Scope, actor_of, find_key, note_use
 from shop.models import ApiKey, Source
 from shop.problems import Problem
 from shop.sentences import say
 from shop.throttles import count_refusal
-
-SCHEME = "api-key"
 
 
 class MissingScope(Exception):
@@ -118,7 +117,7 @@ def read_asker(request: HttpRequest) -> Asker:
 
     Never inside a transaction, because the use of a key is written down.
     """
-    shown = _credentials(request, SCHEME)
+    shown = shown_key(request)
     if shown is not None:
         try:
             key = find_key(shown)
@@ -130,22 +129,6 @@ def read_asker(request: HttpRequest) -> Asker:
     if token := bearer_token(request):
         return Asker(token=token)
     return Asker(session=request.session, user=getattr(request, "user", None))
-
-
-def bearer_token(request: Any) -> str:
-    """The token of `Authorization: Bearer …`, or an empty string."""
-    return _credentials(request, "bearer") or ""
-
-
-def _credentials(request: Any, scheme: str) -> str | None:
-    """What stands behind this scheme in the Authorization header; None for another scheme."""
-    named, _space, shown = request.headers.get("Authorization", "").partition(" ")
-    return shown.strip() if named.lower() == scheme else None
-
-
-def is_by_key(request: HttpRequest) -> bool:
-    """Whether the request wants to be let in by an API key, right or wrong."""
-    return _credentials(request, SCHEME) is not None
 
 
 def _lacks_csrf(request: Any) -> bool:

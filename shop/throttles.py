@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from shop.api import describe_error
+from shop.credentials import shown_by
 from shop.hints import ask_redis, digest, full_name
 from shop.problems import Problem
 from shop.visitors import read_address
@@ -70,7 +71,7 @@ describe_error(
 def count_request(request: HttpRequest) -> None:
     """Count a request of the API by its kind. Raises TooManyRequests."""
     kind = kind_of(request)
-    shown = request.headers.get("Authorization") or request.COOKIES.get(settings.SESSION_COOKIE_NAME, "")
+    shown = shown_by(request)
     address, limit = _network_of(request), settings.THROTTLES[kind]
     names = {f"{kind}:by:{digest(shown)}": limit} if shown else {}
     if address:

@@ -163,6 +163,20 @@ def test_each_key_is_counted_for_itself(payment, settings):
         assert statuses(2, payment, shown=f"Api-Key {shown}") == [200, 429]
 
 
+@pytest.mark.parametrize("scheme", ["Api-Key", "Bearer"])
+@pytest.mark.parametrize("spell", [str.lower, str.upper, "{} ".format])
+def test_scheme_spelled_in_another_way_is_counted_with_the_usual_one(payment, settings, scheme, spell):
+    limit(settings, read=1)
+    shown = {"Api-Key": make_key("till", ["orders:read"]).shown, "Bearer": token_of(payment.order)}[scheme]
+    assert look(payment, shown=f"{scheme} {shown}").status_code == 200
+    assert look(payment, shown=f"{spell(scheme)} {shown}").status_code == 429
+
+
+def test_scheme_that_lets_nobody_in_is_not_counted_apart(payment, settings):
+    limit(settings, read=1)
+    assert [look(payment, shown=f"Basic {n}").status_code for n in range(2)] == [404, 429]
+
+
 def test_who_invents_a_token_for_each_request_is_counted_by_address(payment, settings):
     limit(settings, read=1)
     made_up = [look(payment, shown=f"Bearer {n}").status_code for n in range(11)]

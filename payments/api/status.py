@@ -17,8 +17,9 @@ from payments.querying import keep_asking
 from payments.showing import OrderState
 from shop.api import answer_problem
 from shop.bell import Listening
+from shop.credentials import shown_by_person, shown_key
 from shop.keyring import BadKey
-from shop.keys import MissingScope, bearer_token, digest, is_by_key, read_asker
+from shop.keys import MissingScope, digest, read_asker
 from shop.middleware import BUSY, busy
 from shop.numbers import is_number
 from shop.problems import answer, offer_only_get
@@ -114,7 +115,7 @@ def _shown_by(request: HttpRequest) -> str:
 
     Empty when it shows neither; a key is never remembered, for it may be revoked at any moment.
     """
-    if is_by_key(request):
+    if shown_key(request) is not None:
         return ""
-    shown = bearer_token(request) or request.COOKIES.get(settings.SESSION_COOKIE_NAME, "")
+    shown = shown_by_person(request)
     return digest(shown) if shown else ""
