@@ -36,7 +36,7 @@ from shop.api import (
 from shop.doors import Door
 from shop.keyring import Scope
 from shop.keys import Asker, MissingScope, asker_of, digest, require
-from shop.lists import CREATED, answer_page, by
+from shop.lists import CREATED, answer_page, by, page_url
 from shop.money import CURRENCIES
 from shop.problems import Problem, answer
 from shop.queries import one_of, read_query, whole
@@ -108,9 +108,8 @@ class ProductsView(Door):
         products = list(sold)
         response = Response(ProductSerializer(products[:PAGE_SIZE], many=True).data)
         if len(products) > PAGE_SIZE:
-            response.headers["Link"] = (
-                f'<{request.build_absolute_uri(request.path)}?page={page + 1}>; rel="next"'
-            )
+            following = page_url(request._request, {"page": page + 1})
+            response.headers["Link"] = f'<{following}>; rel="next"'
         return response
 
 

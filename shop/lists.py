@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+from django.conf import settings
 from django.core.signing import BadSignature, Signer
 from django.db.models import BigIntegerField, Model, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
@@ -70,8 +71,14 @@ def answer_page(
 
 
 def _next_url(request: HttpRequest, last: str) -> str:
-    query = request.GET.dict() | {"cursor": _signer(request).sign(last)}
-    return request.build_absolute_uri(f"{request.path}?{urlencode(query)}")
+    return page_url(request, request.GET.dict() | {"cursor": _signer(request).sign(last)})
+
+
+def page_url(request: HttpRequest, query: Mapping[str, Any]) -> str:
+    """Another page of what was asked for, at the shop's own address: whoever follows it shows a key there, and what a
+    request came through may not tell that it came by https.
+    """
+    return f"{settings.PUBLIC_URL}{request.path}?{urlencode(query)}"
 
 
 def _open(request: HttpRequest, cursor: str) -> str:

@@ -85,6 +85,14 @@ def test_next_page_is_named_in_the_body_and_by_link(system):
     assert answer["Link"] == f'<{answer.json()["next"]}>; rel="next"'
 
 
+def test_next_page_is_where_the_world_finds_the_shop_whatever_the_request_came_through(system, settings):
+    """Whoever follows it shows the key there: never in clear, because a proxy does not tell of its https."""
+    settings.PUBLIC_URL = "https://shop.example"
+    make_rows("orders", 2)
+    answer = system.get("/api/v1/orders?limit=1", headers={"Host": "localhost:8000"})
+    assert answer.json()["next"].startswith("https://shop.example/api/v1/orders?limit=1&cursor=")
+
+
 @pytest.mark.parametrize("kind", LISTS)
 def test_what_is_made_meanwhile_repeats_nothing_and_hides_nothing(system, kind):
     made = make_rows(kind, 4)

@@ -70,13 +70,16 @@ def test_products_are_listed_with_amounts_in_minor_units(api):
     ]
 
 
-def test_products_are_paged_by_link(api):
+def test_products_are_paged_by_link(api, live_server, settings):
+    settings.PUBLIC_URL = live_server.url
     for n in range(51):
         make_product(f"tea-{n}")
     first = api.call("GET", "products")
     assert len(first.json()) == 50
     assert len(requests.get(first.links["next"]["url"], timeout=5).json()) == 1
     assert problem(api.call("GET", "products?page=0")) == (400, "invalid")
+    settings.PUBLIC_URL = "https://shop.example"
+    assert api.call("GET", "products").links["next"]["url"] == "https://shop.example/api/v1/products?page=2"
 
 
 def test_placed_order_is_answered_with_its_token_and_where_to_pay(api, settings):
