@@ -124,6 +124,14 @@ def test_good_answer_and_body_have_an_example(path, method):
         assert said["requestBody"]["content"]["application/json"]["examples"]
 
 
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+@pytest.mark.django_db
+def test_key_that_lets_nobody_in_is_refused_where_that_is_described(path, method):
+    client = Client(headers={"Authorization": "Api-Key K0000000000A.nonsense"})
+    answer = client.generic(method.upper(), path.format(number="N0000000000000000"))
+    assert (answer.status_code == 401) is ("401" in operation(path, method)["responses"])
+
+
 def test_every_code_of_a_problem_that_is_explained_is_used():
     text = json.dumps(SCHEMA["paths"])
     assert [code for code in PROBLEMS if f'"{code}"' not in text] == []

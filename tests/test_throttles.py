@@ -106,6 +106,8 @@ def test_long_poll_is_counted_when_it_begins(payment, settings):
         ("feed", "events", "key", 403),
         ("docs", "schema/", "", 200),
         ("docs", "docs/", "", 200),
+        ("read", "products", "", 200),
+        ("read", "products", "Api-Key K0000000000A.nonsense", 200),
         ("read", f"payments/P{'0' * 23}", "key", 403),
     ],
 )
