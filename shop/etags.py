@@ -18,8 +18,7 @@ def answer_tagged(request: HttpRequest, fields: Mapping[str, Any], *, version: i
     changes, as the language or an action that may not be shown any more.
     """
     tag = tag_of(fields, version=version)
-    is_known = _names(request.headers.get("If-None-Match", ""), tag)
-    response = Response(status=304) if is_known else Response(fields)
+    response = Response(status=304) if is_known(request, tag) else Response(fields)
     response["ETag"], response["Cache-Control"] = tag, "private, no-cache"
     patch_vary_headers(response, ("Authorization",))
     return response
@@ -31,5 +30,7 @@ def tag_of(fields: Mapping[str, Any], *, version: int) -> str:
     return f'"{version}-{hashlib.sha256(shown).hexdigest()[:16]}"'
 
 
-def _names(header: str, tag: str) -> bool:
-    return any(known in ("*", tag) for known in (etag.removeprefix("W/") for etag in parse_etags(header)))
+def is_known(request: HttpRequest, tag: str) -> bool:
+    """Whether `If-None-Match` names the tag, also as a weak one, which a proxy makes of it that compresses."""
+    named = parse_etags(request.headers.get("If-None-Match", ""))
+    return any(each.removeprefix("W/") in ("*", tag) for each in named)

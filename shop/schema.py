@@ -10,7 +10,6 @@ from typing import Any
 import yaml
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
-from django.utils.http import parse_etags
 from django.utils.translation import gettext as _
 from drf_spectacular.generators import SchemaGenerator
 from rest_framework.request import Request
@@ -18,6 +17,7 @@ from rest_framework.request import Request
 from shop import languages
 from shop.business import TYPES, declared_data
 from shop.doors import Door
+from shop.etags import is_known
 from shop.openapi import list_ways
 from shop.queries import one_of
 from shop.webhooks.endpoints import TEST
@@ -49,8 +49,8 @@ class SchemaView(Door):
 
 def answer_file(request: HttpRequest, written: Written) -> HttpResponse:
     """The file, or 304 for who has it."""
-    is_known = written.tag in parse_etags(request.headers.get("If-None-Match", ""))
-    response = HttpResponseNotModified() if is_known else HttpResponse(written.content, written.media_type)
+    has_it = is_known(request, written.tag)
+    response = HttpResponseNotModified() if has_it else HttpResponse(written.content, written.media_type)
     response["ETag"], response["Cache-Control"] = written.tag, "no-cache"
     return response
 
