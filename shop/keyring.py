@@ -32,6 +32,8 @@ ENDS_SOON = timedelta(days=14)
 MAX_NAME = 60
 # A key's name and its owner's together fit into the history's column.
 MAX_OWNER = 80
+# In the history an owner stands in them, see `actor_of`; Chinese has its own.
+PARENTHESES = "()\uff08\uff09"
 
 
 class Scope(TextChoices):
@@ -150,10 +152,7 @@ def make_key(
 ) -> Issued:
     """A new key for one system. `expires_at`: None for no end. Raises KeyRefused."""
     name, wanted = name.strip(), _check_scopes(scopes, owner)
-    if not (1 <= len(name) <= MAX_NAME and name.isprintable()):
-        raise KeyRefused(say(_("A key needs a name of 1 to %(most)d printable characters."), most=MAX_NAME))
-    if ApiKey.objects.filter(name=name, revoked_at=None).exists():
-        raise KeyRefused(say(_("There is a key named %(name)s already."), name=name))
+    _check_name(name)
     if owner is not None and len(owner.get_username()) > MAX_OWNER:
         raise KeyRefused(_("The owner's name is too long for the history."))
     if expires_at is not None and expires_at <= read_now():
@@ -166,6 +165,15 @@ def make_key(
 
 def _new_secret() -> str:
     return secrets.token_urlsafe(SECRET_BYTES)
+
+
+def _check_name(name: str) -> None:
+    if not (1 <= len(name) <= MAX_NAME and name.isprintable()):
+        raise KeyRefused(say(_("A key needs a name of 1 to %(most)d printable characters."), most=MAX_NAME))
+    if any(mark in PARENTHESES for mark in name):
+        raise KeyRefused(_("A key's name has no parentheses: in the history they hold its owner."))
+    if ApiKey.objects.filter(name=name, revoked_at=None).exists():
+        raise KeyRefused(say(_("There is a key named %(name)s already."), name=name))
 
 
 def _check_scopes(scopes: Iterable[str], owner: User | None) -> list[str]:

@@ -169,6 +169,11 @@ def test_help_says_that_reading_orders_shows_personal_data(back_office):
     assert "personal data" in back_office.get(NEW).content.decode()
 
 
+def test_name_that_would_read_like_an_owner_is_refused_in_the_form(back_office):
+    assert "parentheses" in make(back_office, name="till (sue)").content.decode()
+    assert not ApiKey.objects.exists()
+
+
 def test_others_look_and_make_nothing():
     user = User.objects.create_user("vic", is_staff=True)
     user.groups.add(Group.objects.get(name="Viewer"))
@@ -222,6 +227,7 @@ def test_list_ends_with_1_while_a_key_ends_soon(capsys):
 @pytest.mark.parametrize(
     "words",
     [
+        ["make", "till (sue)", "--scope", "orders:read"],
         ["make", "till", "--scope", "refunds:write"],
         ["make", "till", "--scope", "refunds:write", "--owner", "nobody"],
         ["make", "till", "--scope", "orders:read", "--days", "0"],

@@ -86,6 +86,8 @@ def test_anything_else_lets_nobody_in(shown):
         ("", ["orders:read"], "name"),
         ("x" * 61, ["orders:read"], "name"),
         ("a\nb", ["orders:read"], "name"),
+        ("till (sue)", ["orders:read"], "parentheses"),
+        ("till \uff08sue\uff09", ["orders:read"], "parentheses"),
         ("till", [], "without any scope"),
         ("till", ["orders:delete"], "orders:delete"),
         ("till", ["refunds:write"], "owner"),
