@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from django.db.models import F
 
 from payments.audit import audit
 from payments.cases import close_healed, resolve_case
@@ -15,7 +16,7 @@ from shop.business import event_fields
 from shop.clock import read_now
 from shop.models import Alarm, BusinessEvent, Delivery, Endpoint
 from shop.webhooks import delivering
-from shop.webhooks.delivering import GAPS_S, hand_over, record, take_up
+from shop.webhooks.delivering import GAPS_S, PATIENCE, hand_over, record, take_up
 from shop.webhooks.endpoints import change_address, send_test
 from shop.webhooks.errors import NothingToSend
 from shop.webhooks.mailing import mail_by_alarm
@@ -511,6 +512,19 @@ def test_what_waits_goes_to_the_new_address_at_once(receiver, endpoint):
         assert change_address(endpoint.number, other.url) == receiver.url
         work()
         assert places(other.ids()) == [("N1", 1)]
+
+
+def test_what_waits_has_all_its_tries_before_it_at_a_new_address(receiver, endpoint):
+    receiver.usual = status(500)
+    tell("N1")
+    work()
+    Delivery.objects.update(tries=len(GAPS_S), first_tried_at=F("first_tried_at") - PATIENCE)
+    with listening() as other:
+        other.usual = status(500)
+        change_address(endpoint.number, other.url)
+        work()
+    delivery = Delivery.objects.get()
+    assert (delivery.status, delivery.tries) == ("WAITING", 1)
 
 
 @pytest.mark.parametrize("code", [410, 500])

@@ -13,9 +13,10 @@ from django.db.models.functions import Now
 
 from shop.business import TYPES
 from shop.clock import WITH_NOW
-from shop.models import Endpoint
+from shop.models import Delivery, Endpoint
 from shop.numbers import new_event_number
 from shop.transactions import transactional
+from shop.webhooks import outcomes
 from shop.webhooks.addresses import BadAddress, read_url
 from shop.webhooks.delivering import note_success, wake
 from shop.webhooks.errors import EndpointIsThere, EndpointNotFound
@@ -56,12 +57,13 @@ def add_endpoint(url: str, *, note: str = "", types: Sequence[str] = ()) -> Made
 
 @transactional
 def change_address(number: str, url: str) -> str:
-    """Send to another address from now on, also what waits. Returns the former one.
+    """Send to another address from now on, also what waits, with all its tries before it. Returns the former one.
 
     Raises EndpointNotFound, BadAddress, EndpointIsThere.
     """
     # Two who give the same address come one after the other, and no alarm is held for news: `wake` would pass it by.
     hold_publishing()
+    outcomes.forget_tries(Delivery.objects.filter(endpoint__number=number))  # before the endpoint is locked
     endpoint = _lock(number)
     _check_url(url, but=endpoint)
     # The new address has not failed yet.
