@@ -50,7 +50,8 @@ class Listening:
         self.heard, self.rung = asyncio.Event(), asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        _belfry().enter(self)
+        self._belfry = _belfry()
+        self._belfry.enter(self)
         cache: dict[str, Any] = settings.CACHES["default"]
         limit_s = cache["OPTIONS"]["SOCKET_CONNECT_TIMEOUT"]
         with suppress(TimeoutError):
@@ -60,7 +61,7 @@ class Listening:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _belfry().leave(self)
+        self._belfry.leave(self)  # when its loop ends, it may have gone first
 
     async def wait(self, limit_s: float) -> bool:
         """Until the bell rings, True, or `limit_s` seconds are over, False."""
@@ -83,6 +84,8 @@ class _Belfry:
         self._joined: set[str] = set()
         self._changed = asyncio.Event()
         self._task = asyncio.create_task(self._run())
+        # Not by the task itself: one that is cancelled before its first step never runs.
+        self._task.add_done_callback(lambda task: _belfries.pop(task.get_loop(), None))
 
     def enter(self, listening: Listening) -> None:
         """Its `heard` is set as soon as the bell of its group is heard."""
@@ -101,19 +104,15 @@ class _Belfry:
 
     async def _run(self) -> None:
         layer: Any = get_channel_layer()
-        loop = asyncio.get_running_loop()
-        try:
-            while _is_wanted():
-                with suppress(Exception):
-                    await layer.flush()  # also what an earlier try has left behind
-                try:
-                    await self._listen(layer)
-                except Exception as error:  # noqa: BLE001 - whatever a broken connection raises, it is hung up again
-                    log.warning("nobody hears the bell", error=type(error).__name__, rests_s=REST_S)
-                self._joined.clear()
-                await asyncio.sleep(REST_S)
-        finally:
-            _belfries.pop(loop, None)
+        while _is_wanted():
+            with suppress(Exception):
+                await layer.flush()  # also what an earlier try has left behind
+            try:
+                await self._listen(layer)
+            except Exception as error:  # noqa: BLE001 - whatever a broken connection raises, it is hung up again
+                log.warning("nobody hears the bell", error=type(error).__name__, rests_s=REST_S)
+            self._joined.clear()
+            await asyncio.sleep(REST_S)
 
     async def _listen(self, layer: Any) -> None:
         channel = await layer.new_channel("bell.")

@@ -101,17 +101,39 @@ def _who_hears(many: int) -> int:
 
 
 def test_nothing_is_left_of_those_who_have_gone():
-    async def come_and_go() -> tuple[Any, ...]:
+    async def come_and_go() -> tuple[Any, Any]:
         for n in range(5):
             async with Listening(f"N{n}"):
                 pass
         async with Listening("N9"):
             layer: Any = get_channel_layer()
-            return tuple(layer.groups)
+            return asyncio.get_running_loop(), tuple(layer.groups)
 
-    [left] = asyncio.run(come_and_go())
+    loop, [left] = asyncio.run(come_and_go())
     assert left.endswith(group_of("N9"))
-    assert bell_room._belfries == {}
+    assert loop not in bell_room._belfries
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_nothing_is_left_of_a_loop_that_ends_while_somebody_listens(is_first):
+    """The bell's own task may be cancelled before who listens, and before its first step."""
+
+    async def listen() -> None:
+        async with Listening("N1") as bell:
+            await bell.wait(60)
+
+    async def end_early() -> Any:
+        listener = asyncio.create_task(listen())
+        await asyncio.sleep(0 if is_first else 0.1)
+        loop = asyncio.get_running_loop()
+        task = bell_room._belfries[loop]._task
+        for each in (task, listener):
+            each.cancel()
+            await asyncio.wait([each])
+        assert listener.cancelled()
+        return loop
+
+    assert asyncio.run(end_early()) not in bell_room._belfries
 
 
 @pytest.mark.usefixtures("no_redis")
