@@ -1,5 +1,5 @@
 // Tells beside a field what is wrong with it as soon as it is left or sent. The server's check stays the truth: rules and
-// words come from it, with the fields, and no rule is stricter here than there.
+// words come from it, with the fields, and none is stricter here.
 
 const typed = (form) => [...form.querySelectorAll("[data-missing]")];
 const box = () => document.querySelector("[data-wrong]");
@@ -49,7 +49,7 @@ let pressed = false;
 addEventListener("pointerdown", () => (pressed = true), true);
 for (const end of ["pointerup", "pointercancel"]) addEventListener(end, () => (pressed = false), true);
 
-// An error that appears while a button is being pressed would move the button away from under the finger.
+// An error that appears during a press would move the button from under the finger.
 addEventListener("focusout", ({ target }) => {
   if (!target.dataset?.missing || target === document.activeElement) return;
   if (pressed) addEventListener("pointerup", () => setTimeout(check, 0, target), { once: true });
@@ -67,7 +67,7 @@ addEventListener("submit", (event) => {
 });
 if (box()?.hidden === false) box().focus();
 
-// The page that comes in another language has what was typed into this one: kept for this tab, and until then only.
+// The page that comes in another language has what was typed into this one: kept for this tab until then.
 // Never the tax number, nor what else says autocomplete=off.
 const place = `typed ${location.pathname}`;
 const kept = () => [...document.querySelectorAll("[data-missing]:not([autocomplete=off])")];

@@ -1,13 +1,12 @@
-// What a page can do about a wallet that it has opened: nobody tells whether that went well. So when the shopper sees the
-// page again, it has the channel asked at once, and when they still see it, it unfolds what else can be done. And it copies
-// what is to be taken elsewhere.
+// Nobody tells whether a wallet that was opened did well. So when the shopper sees the page again, the channel is asked at
+// once, and while they see it, what else can be done unfolds. And it copies what is to be taken elsewhere.
 
 const PATIENCE = 4000; // milliseconds that a wallet may take to open
 const SHOWN = 2000; // milliseconds to see that it is copied
 
 const fallback = () => document.querySelector("[data-fallback]");
 
-// Kept with this entry of the browser's history: coming back to it by a reload or the back button is seeing it again.
+// Kept with this entry of the browser's history: coming back to it by reload or back button is seeing it again.
 function remember() {
   history.replaceState({ launched: fallback()?.dataset.fallback }, "");
   setTimeout(unfold, PATIENCE);

@@ -1,16 +1,16 @@
-// Keeps an open page about an order true. The server has every word and rule: when something has changed, the page is
-// read again and the parts that differ are exchanged. Seconds count from its word, never from the device's clock.
+// Keeps an open page about an order true. The server has every word and rule: on any change the page is read
+// again and what differs is exchanged. Seconds count from its word, never from the device's clock.
 
 const SLOW = 20; // seconds that one question may wait for news
-const MOST = 30; // seconds between two tries when the shop cannot be reached
+const MOST = 30; // seconds between two tries while the shop is away
 const OPENS = 5; // seconds that a socket may take to say its first word
 const DEAF = 45; // seconds without a word of a socket that speaks every 20
 const REST = [15, 300]; // seconds that a way which failed is left alone: at first, at most
 const PATIENCE = 15; // seconds that an answer may take; the channel is asked meanwhile
 const MISSES = 3; // tries in vain before the page says so
 const PAUSE = 2; // seconds between two looks when the time is over
-const SLEPT = 10; // seconds between two ticks of a page that is seen: the device has slept
-const SEEN = 5; // seconds that the answer to a press in vain outlasts a mere word of the socket
+const SLEPT = 10; // seconds between two ticks of a seen page: the device slept
+const SEEN = 5; // seconds that a press in vain is answered for
 const THANKS = 2000; // milliseconds to see that it is paid
 const FOCUSABLE = "button, a[href], summary, input:not([type=hidden])"; // what the keyboard goes on from
 const UNITS = [["day", 86400, 172800], ["hour", 3600, 7200], ["minute", 60, 120], ["second", 1, 0]]; // seconds; from when
@@ -25,7 +25,7 @@ const sleep = (seconds, signal) =>
     signal.addEventListener("abort", () => (clearTimeout(timer), done()));
   });
 
-// To the page as a new one. Nothing is asked meanwhile.
+// To the page as a new one; nothing is asked meanwhile.
 function leave() {
   location.replace(page());
   return sleep(MOST, hurry.signal);
@@ -49,7 +49,7 @@ async function get(address, { signal, patience = PATIENCE, ...options } = {}) {
 let after = Number(live().dataset.after ?? Infinity);
 let endsAt = 0;
 let hurry = new AbortController();
-let reading, readAt, tickedAt = Date.now(); // of the device, to be compared with itself only
+let reading, readAt, tickedAt = Date.now(); // of the device, compared with itself only
 let misses = 0;
 let missedAt = -Infinity; // a press in vain
 let isChecking = false;
@@ -123,10 +123,10 @@ async function read() {
   if (order && situation === "paid" && before !== "paid") setTimeout(() => location.replace(order), THANKS);
 }
 
-// ---- three ways to hear that there is news; one at a time ----
+// ---- three ways to hear of news; one at a time ----
 
 async function hear(version) {
-  // Again, when what was being read had begun before the news.
+  // Again, when the reading had begun before the news.
   for (let tries = 0; tries < 2 && version > live().dataset.version; tries++) await readAgain();
 }
 
@@ -243,7 +243,7 @@ async function check(form, isPressed) {
     const isTold = told.ok || told.status === 429;
     if (isTold && isPressed) answer(JSON.parse(told.text).words);
     if (isTold) await readAgain();
-    else if (isPressed && told.status >= 500) throw new Error("busy");
+    else if (told.status >= 500) throw new Error("busy");
     else if (isPressed) form.submit(); // its page says what is wrong
   } catch {
     if (isPressed) showAway(true), (missedAt = now());
