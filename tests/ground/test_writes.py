@@ -1,6 +1,7 @@
 """Writes that travel together, and the reads of the hot paths."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.db import IntegrityError, connection, transaction
@@ -14,6 +15,7 @@ from shop.events import Change, record
 from shop.models import Alarm, Event, Source
 from shop.writes import insert, save, together, update, write
 from tests.factories import make_order, make_payment
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db
 
@@ -161,7 +163,7 @@ def test_payment_is_locked_after_its_order():
         with transaction.atomic():
             Payment.objects.select_for_update().get(pk=payment.pk)
             held.set()
-            let_go.wait(5)
+            let_go.wait(60)
         connection.close()
 
     def lock_both() -> None:
@@ -169,18 +171,15 @@ def test_payment_is_locked_after_its_order():
             lock_payment(payment.number, channel="wechat")
         connection.close()
 
-    holder, seeker = threading.Thread(target=hold_payment), threading.Thread(target=lock_both)
-    holder.start()
-    held.wait(5)
-    seeker.start()
-    try:
-        for _ in range(100):
-            with transaction.atomic():
-                free = Order.objects.select_for_update(skip_locked=True).filter(pk=payment.order_id).exists()
-            if not free:
-                break
-        assert not free
-    finally:
-        let_go.set()
-        holder.join()
-        seeker.join()
+    @transaction.atomic
+    def is_order_taken() -> bool:
+        return not Order.objects.select_for_update(skip_locked=True).filter(pk=payment.order_id).exists()
+
+    with ThreadPoolExecutor(2) as pool:
+        pool.submit(hold_payment)
+        try:
+            assert held.wait(30)
+            pool.submit(lock_both)
+            wait_until(is_order_taken, every_s=0.01)
+        finally:
+            let_go.set()

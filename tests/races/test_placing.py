@@ -1,6 +1,7 @@
 """Races for orders: the same one sent again and again, and many people after the same goods."""
 
 import json
+import time
 from collections import Counter
 from dataclasses import asdict, replace
 from functools import partial
@@ -15,7 +16,7 @@ from orders.placing import Item, Placed, place_once, place_order
 from shop.idempotency import Key
 from tests.checkout.conftest import fill_cart, form_of
 from tests.factories import ANNA, make_product
-from tests.races.racing import names, patiently
+from tests.races.racing import AGAIN_S, TRIES, names, patiently
 from tests.redis_states import whatever_redis_does
 
 pytestmark = [pytest.mark.django_db(transaction=True), whatever_redis_does]
@@ -101,7 +102,10 @@ CONNECTIONS, EACH = 20, 5
 
 
 class Caller:
-    """A client of the API with a connection of its own, which the shop's side has answered on before."""
+    """A client of the API with a connection of its own, which the shop's side has answered on before.
+
+    It does as it is told: after an answer with `Retry-After`, the same again, as `patiently` does.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = f"{url}/api/v1"
@@ -112,7 +116,15 @@ class Caller:
     def submit(self, body: str, headers: dict[str, str]) -> list[requests.Response]:
         """The same order some times, one after the other."""
         headers = {"Content-Type": "application/json", **headers}
-        return [self.http.post(f"{self.url}/orders", body, headers=headers, timeout=20) for _ in range(EACH)]
+        return [self._submit_once(body, headers) for _ in range(EACH)]
+
+    def _submit_once(self, body: str, headers: dict[str, str]) -> requests.Response:
+        for _ in range(TRIES):
+            told = self.http.post(f"{self.url}/orders", body, headers=headers, timeout=20)
+            if "Retry-After" not in told.headers:
+                break
+            time.sleep(AGAIN_S)
+        return told
 
 
 @pytest.fixture
