@@ -1,5 +1,5 @@
 """`python -m tests.planted [WORD…]`: plant every bug (whose name holds one of the words), print what caught it and the
-share. Exit 1 when one was not caught.
+share. Exit 1 when one was not caught, 2 when no name holds any of the words.
 """
 
 import os
@@ -21,6 +21,9 @@ from tests.planted.servers import urls_for  # noqa: E402
 def main(words: list[str]) -> int:
     """See that the tests pass, then plant, run, count."""
     wanted = [bug for bug in BUGS if not words or any(word in bug.name for word in words)]
+    if not wanted:
+        print("no planted bug is named so", file=sys.stderr)
+        return 2
     failed = _run(None, tuple(sorted({test for bug in wanted for test in bug.caught_by})))
     if failed:
         print(f"without any bug these fail already: {', '.join(failed)}")

@@ -5,6 +5,7 @@ All of them: `python -m tests.planted`, which prints the share. Here each still 
 
 import pytest
 
+from tests.planted.__main__ import main
 from tests.planted.bugs import BUGS, Bug
 from tests.planted.planting import ROOT, DoesNotApply, change, copy_product, run_tests
 from tests.planted.servers import urls_for
@@ -46,3 +47,8 @@ def test_trouble_with_the_servers_catches_no_bug(tmp_path):
     nobody = {"database_url": "postgresql://x@127.0.0.1:1/x", "redis_url": "redis://127.0.0.1:1/0"}
     with pytest.raises(RuntimeError):
         run_tests(tmp_path, ("tests/orders/test_placing.py",), **nobody)
+
+
+def test_word_that_no_bug_has_runs_nothing(capsys):
+    assert main(["no bug is named so"]) == 2
+    assert "no planted bug" in capsys.readouterr().err
