@@ -23,7 +23,10 @@ NTH = count()
 
 embedded.ensure_started_for(shop_settings)
 # What is tested is what the shop does; whether PostgreSQL keeps a commit when the power fails is its own business.
-shop_settings.DATABASES["default"]["OPTIONS"]["options"] += " -c synchronous_commit=off"
+DATABASE_OPTIONS = shop_settings.DATABASES["default"]["OPTIONS"]
+DATABASE_OPTIONS["options"] += " -c synchronous_commit=off"
+# Longer than a busy machine stands still. What the shop does without a database is tested on processes of its own.
+DATABASE_OPTIONS["connect_timeout"] = 30
 # A slow hash guards the passwords of people. That of a test's staff is made five hundred times.
 shop_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 TransactionTestCase._fixture_teardown = lambda _: empty_tables()  # type: ignore[attr-defined]

@@ -17,6 +17,7 @@ from payments.channels.base import Outcome
 from payments.models import Payment
 from payments.settling import settle_payment
 from shop.alarms import handle_now
+from shop.checkout import push
 from shop.models import Source
 from tests.asgi_server import AsgiServer
 from tests.asgi_server import asgi_server as asgi_server
@@ -27,8 +28,14 @@ from tests.factories import make_order, make_payment, report
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 SOCKETS = re.compile(r"/ws/orders/")
-# Longer than push takes, shorter than any other way that would find it.
-SOON_MS = 4000
+# Longer than push takes on any machine, shorter than every other way that would find it.
+SOON_MS = 10_000
+
+
+@pytest.fixture(autouse=True)
+def _nobody_looks_unless_rung_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket that would look by itself every few seconds could pass for one that was told."""
+    monkeypatch.setattr(push, "LOOK_S", 3600.0)
 
 
 @pytest.fixture
