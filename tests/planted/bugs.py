@@ -514,7 +514,7 @@ BUGS = (
         file="payments/capturing.py",
         before="    if is_begun and is_awaited(order, payment):",
         after="    if is_begun:",
-        caught_by=("tests/machine",),
+        caught_by=(f"{MONEY}/test_capturing.py",),
     ),
     Bug(
         name="close is believed while the money is being taken",
