@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseServerError
+from django.template.loader import render_to_string
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.http import parse_header_parameters
 from django.utils.translation import gettext as _
@@ -72,4 +74,6 @@ def server_error(request: HttpRequest) -> HttpResponse:
     """500, which tells nothing but that it was us."""
     if request.path.startswith(API):
         return answer(Problem(status=500, code="broken", detail=_("That was our mistake.")))
-    return defaults.server_error(request)
+    # Without a context of the request's: what makes that may be what is broken.
+    page = render_to_string("500.html", {"request": request, "shop_name": settings.SHOP_NAME})
+    return HttpResponseServerError(page)

@@ -14,7 +14,7 @@ from django.test import Client
 
 from orders.models import Order, Product
 from payments.showing import Situation
-from shop.checkout import pages
+from shop.checkout import doors, pages, paying
 from tests.checkout.actions import ACTIONS
 from tests.checkout.conftest import CONTACT, fill_cart, form_of, own
 from tests.checkout.situations import make_situation
@@ -186,6 +186,29 @@ def test_bug_of_ours_is_said_calmly(monkeypatch, settings):
     assert answer.status_code == 500
     assert "That was our mistake" in answer.content.decode()
     assert "secret detail" not in answer.content.decode()
+
+
+def test_bug_of_ours_on_an_order_leads_back_to_it_under_the_shops_name(shopper, monkeypatch, settings):
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError
+
+    settings.DEBUG, settings.SHOP_NAME = False, "Tea House"
+    path = own(shopper, make_order())
+    monkeypatch.setattr(paying, "view_order", fail)
+    shopper.raise_request_exception = False
+    page = shopper.get(f"{path}pay/").content.decode()
+    assert f'href="{path}pay/">Try again' in page
+    assert "That was our mistake · Tea House" in page
+
+
+def test_busy_page_leads_back_by_the_whole_address(shopper, monkeypatch):
+    def fail(*_: object, **__: object) -> None:
+        raise OperationalError("canceling statement due to lock timeout")
+
+    monkeypatch.setattr(doors, "find_order", fail)
+    answer = shopper.get("/orders/N000000000000000/", {"token": "a b", "still": ""})
+    assert answer.status_code == 503
+    assert 'href="/orders/N000000000000000/?token=a+b&amp;still=">Try again' in answer.content.decode()
 
 
 @pytest.mark.parametrize("name", sorted(BY_ITSELF))
