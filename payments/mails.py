@@ -14,7 +14,7 @@ from orders.models import Order
 from payments.channels.registry import title_of
 from payments.models import Receipt, Refund
 from payments.statuses import ReceiptClass
-from shop.languages import clock, long_day, speaking
+from shop.languages import clock, long_day, speaking, zone_name
 from shop.mail import narrow
 from shop.money import for_people
 
@@ -86,4 +86,4 @@ def _write(order: Order, template: str, subject: str, about: dict[str, Any], *, 
 
 def _tell_moment(at: datetime) -> str:
     """In the zone of the shop, which is named: a mail is read anywhere."""
-    return f"{long_day(at)} {clock(at)} ({settings.DISPLAY_TIME_ZONE})"
+    return _("%(moment)s (%(zone)s)") % {"moment": f"{long_day(at)} {clock(at)}", "zone": zone_name()}

@@ -89,15 +89,17 @@ def query_by_person(number: str) -> Settled:
     raise AskedTooOften(ASK_AGAIN_AFTER_S)
 
 
-def query_order_by_person(order_number: str) -> None:
-    """Ask about every attempt of the order that is not paid. Raises AskedTooOften when it is too early for all."""
+def query_order_by_person(order_number: str) -> dict[str, Outcome]:
+    """Ask about every attempt of the order that is not paid: what its channel said, by the payment's number.
+
+    Of those only for which it is not too early. Raises AskedTooOften when it is so for all.
+    """
     attempts = Payment.objects.filter(order__number=order_number).exclude(status=PaymentStatus.PAID)
     numbers = list(attempts.values_list("number", flat=True))
     allowed = [number for number in numbers if _may_ask(number)]
     if numbers and not allowed:
         raise AskedTooOften(ASK_AGAIN_AFTER_S)
-    for number in allowed:
-        query_payment(number)
+    return {number: query_payment(number)[0] for number in allowed}
 
 
 def _may_ask(number: str) -> bool:

@@ -24,6 +24,7 @@ from shop.checkout.words import (
     NO_METHOD,
     NO_METHOD_IN_APP,
     NO_METHOD_ON_PHONE,
+    PRESENT_REMAINS,
     PRESENT_STAYS,
     PREVIOUS_CLOSED,
     PREVIOUS_FIRST,
@@ -64,7 +65,8 @@ class Choice:
 
     `is_open`: the shopper is to choose now. `asks_payer`: about themselves, for the wanted one. `goes_on`: asking for the
     wanted one again may go well now, and the page does so by itself. `page`: where it looks for news meanwhile, "" for its
-    own address. `line`: what to say in place of the usual words, "" for those.
+    own address. `line`: what to say in place of the usual words, "" for those. `lack`: what there is to say where the
+    shopper is to choose and can do so nowhere here.
     """
 
     methods: Sequence[Method]
@@ -78,6 +80,7 @@ class Choice:
     has_another: bool
     page: str
     line: Text
+    lack: Text
 
 
 def device_of(request: HttpRequest) -> Device:
@@ -106,13 +109,16 @@ def offer_methods(request: HttpRequest, view: OrderView) -> Choice:
     asked = request.POST or request.GET
     wanted = _pick([*methods, *codes], asked.get("channel", ""), asked.get("scene", ""))
     may_go_on = wanted is not None and _may_go_on(view)
-    may_change = view.situation is Situation.WAITING and ("choose" in request.GET or may_go_on)
-    is_open = view.situation in CHOOSING or view.may_supersede or may_change or has_lapsed
+    has_any = bool(methods or codes)
+    may_change = has_any and view.situation is Situation.WAITING and ("choose" in request.GET or may_go_on)
+    is_open = view.situation in CHOOSING or view.may_supersede or may_change or (has_lapsed and has_any)
     present = (view.payment.channel, view.payment.scene) if view.payment else ("", "")
     elsewhere = _elsewhere(view.order, device)
-    line = _line(view, wanted) if methods else _line_of_none(view.order, codes, elsewhere)
+    line = _line(view, wanted)
     if may_change and view.payment and not line:
-        line = PRESENT_STAYS % {"title": wallet_of(view.payment.channel).title}
+        can_close = class_of(view.payment.channel).can_close
+        title = wallet_of(view.payment.channel).title
+        line = (PRESENT_STAYS if can_close else PRESENT_REMAINS) % {"title": title}
     # Who has begun with it has told everything already.
     is_begun = (
         wanted is not None
@@ -136,6 +142,7 @@ def offer_methods(request: HttpRequest, view: OrderView) -> Choice:
         has_another=any((method.channel, method.scene) != present for method in methods),
         page=_page(request, view, wanted) if wanted else "",
         line=line if is_open or wanted else "",
+        lack=_lack(view.order, codes, elsewhere) if is_open and not methods else "",
     )
 
 
@@ -190,7 +197,7 @@ def _page(request: HttpRequest, view: OrderView, wanted: Method) -> str:
     return f"{reverse('pay', kwargs={'number': view.order.number})}?{choose}{wanted.query}"
 
 
-def _line_of_none(order: Order, codes: Sequence[Method], elsewhere: str) -> Text:
+def _lack(order: Order, codes: Sequence[Method], elsewhere: str) -> Text:
     if elsewhere:
         return NO_METHOD_IN_APP
     return NO_METHOD_ON_PHONE if codes else NO_METHOD % {"amount": order.amount_text}

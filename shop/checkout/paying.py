@@ -7,6 +7,7 @@ a GET that asks that channel, as everybody may who sees the order.
 
 from contextlib import suppress
 from dataclasses import replace
+from math import ceil
 from typing import Any
 from urllib.parse import quote
 
@@ -21,7 +22,8 @@ from django.views.decorators.csrf import csrf_exempt
 from orders.access import is_link_alive, is_shopper, link_ends_at, link_to, token_of
 from orders.models import Order
 from payments.applying import apply_for_payment
-from payments.channels.base import BadPayer
+from payments.cases import has_open_mismatch
+from payments.channels.base import BadPayer, Outcome
 from payments.channels.offers import Device
 from payments.channels.registry import payer_at
 from payments.ending import cancel_order
@@ -37,16 +39,17 @@ from payments.models import Payment
 from payments.querying import query_order_by_person
 from payments.showing import OrderView, Situation, view_order
 from payments.statuses import PaymentStatus
-from shop.checkout.choosing import CHOOSING, device_of, find_method, offer_methods
+from shop.checkout.choosing import CHOOSING, Choice, device_of, find_method, offer_methods
 from shop.checkout.doors import post_only, with_order
 from shop.checkout.forms import MethodForm, PayerForm
-from shop.checkout.held import warn_of_voucher
+from shop.checkout.held import list_earlier, warn_of_held
 from shop.checkout.returns import list_given_back, list_returns
 from shop.checkout.story import tell_story
-from shop.checkout.wallets import list_apps, wallet_of
-from shop.checkout.words import tell, tell_order, tell_unreported
+from shop.checkout.wallets import Text, list_apps, wallet_of
+from shop.checkout.words import tell, tell_order, tell_unanswered, tell_unreported
 from shop.middleware import policy_with_form
 from shop.models import Event
+from shop.sentences import together
 from shop.visitors import read_address
 
 # Without JavaScript a waiting page asks again this often; less often where something is unfolded or copied, or takes days.
@@ -123,12 +126,17 @@ def _ask_now(order: Order) -> tuple[str, int]:
     """What there is to say about it, if the next page does not say it all; and the status of the answer."""
     asked = list(Payment.objects.filter(order=order).exclude(status=PaymentStatus.PAID))
     try:
-        query_order_by_person(order.number)
+        outcomes = query_order_by_person(order.number)
     except AskedTooOften:
         words = _("We asked %(apps)s a moment ago, and keep asking by ourselves.")
         return words % {"apps": list_apps(asked)}, 429
     paid = Payment.objects.filter(pk__in=[each.pk for each in asked], status=PaymentStatus.PAID)
-    return (str(tell_unreported(asked)) if asked and not paid.exists() else ""), 200
+    if paid.exists() or has_open_mismatch(order):
+        return "", 200
+    silent = [each for each in asked if outcomes.get(each.number) is Outcome.UNKNOWN]
+    heard = [each for each in asked if each not in silent]
+    told = tell_unreported(heard) if heard else "", tell_unanswered(silent) if silent else ""
+    return str(together(*told)), 200
 
 
 @post_only("order")
@@ -200,10 +208,10 @@ def _show_pay(
     context = _about(request, view, is_choosing=choice.is_open) | {
         "choice": choice,
         "problem": problem,
-        "lifetime_s": settings.ORDER_LIFETIME_S,
+        "lifetime_s": _lifetime_s(view),
     }
     context |= {"action": action, "leads_to": leads_to} | _ways_out(request, order)
-    context["line"] = choice.line or context["line"]
+    context["line"] = _line(view, choice, context["line"])
     context["refresh_s"] = CALM_REFRESH_S.get(action.get("type", ""), context["refresh_s"])
     if action.get("type") == "voucher" or (choice.is_open and not choice.methods):
         context["seconds_left"] = 0
@@ -219,11 +227,25 @@ def _show_pay(
     return response
 
 
+def _line(view: OrderView, choice: Choice, usual: Text) -> Text:
+    """The status line: the situation's, another one for the choice, and that there is none here."""
+    if choice.lack and view.situation is Situation.TO_PAY:
+        return choice.lack  # the usual words tell to choose
+    return together(choice.line or usual, choice.lack)
+
+
 def _open_action(view: OrderView) -> dict[str, Any]:
     """What the shopper can pay by now, in the contract's shapes; empty when there is nothing."""
     if view.situation is not Situation.WAITING or view.payment is None:
         return {}
     return dict(view.payment.action or {})
+
+
+def _lifetime_s(view: OrderView) -> int:
+    """How long there was to pay in all, in seconds, of which `seconds_left` are left."""
+    of_payment = view.payment is not None and view.payment.is_live
+    began = view.payment if view.payment and of_payment else view.order
+    return max(1, ceil((began.expires_at - began.created_at).total_seconds()))
 
 
 def _ways_out(request: HttpRequest, order: Order) -> dict[str, Any]:
@@ -232,6 +254,7 @@ def _ways_out(request: HttpRequest, order: Order) -> dict[str, Any]:
     return {
         "on_pc": device_of(request) is Device.PC,
         "link": f"{settings.PUBLIC_URL}{path}?token={token_of(order)}",
+        "is_link_alive": is_link_alive(order),
     }
 
 
@@ -240,6 +263,7 @@ def _about(request: HttpRequest, view: OrderView, *, is_choosing: bool = False) 
     returns = list_returns(view)
     words = tell(view, returns)
     lines = list(view.order.lines.select_related("product"))
+    earlier = list_earlier(view)
     return {
         "view": view,
         "is_shopper": is_shopper(view.order, session=request.session),
@@ -250,7 +274,8 @@ def _about(request: HttpRequest, view: OrderView, *, is_choosing: bool = False) 
         "pieces": sum(line.quantity for line in lines),
         "words": words,
         "line": words.line,
-        "held": warn_of_voucher(view, is_choosing=is_choosing),
+        "held": warn_of_held(view, earlier, is_choosing=is_choosing),
+        "has_earlier": view.situation is not Situation.REVIEWED and bool(earlier),
         "wallet": wallet_of(view.payment.channel) if view.payment else None,
         "pay_by": view.payment.expires_at if view.payment and view.payment.is_live else view.order.expires_at,
         "seconds_left": view.seconds_left if view.situation in COUNTING else 0,

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from django.db.models import Exists, OuterRef
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from orders.statuses import OrderStatus
 from payments.cases import list_irregular
 from payments.channels.offers import Device, offers
-from payments.models import Payment
+from payments.models import Payment, Receipt
 from payments.showing import Mood, OrderView, Situation
 from payments.statuses import PaymentStatus, RefundStatus
 from shop.checkout.returns import Return, add_up
@@ -184,6 +185,10 @@ PREVIOUS_STAYS = _(
 )
 # The shopper looks for another way, and may still pay by the present one.
 PRESENT_STAYS = _("Choose how to pay. Your payment with %(title)s stays open until you do.")
+# The same where nobody can close it.
+PRESENT_REMAINS = _(
+    "Choose how to pay. Your payment with %(title)s stays open, and nobody can close it: pay one of the two only."
+)
 # The present attempt is too old to be paid, its order is not: a page of a wallet lives some minutes only.
 LAPSED = _(
     "The page of %(title)s was open for too long. Choose how to pay; we ask about the earlier payment first."
@@ -214,6 +219,7 @@ EXPIRED_IRREGULAR = _(
     "A person sees to it that you get it back."
 )
 NOT_TAKEN = _("%(title)s did not take this payment. Nothing was charged.")
+UNANSWERED = _("There is no answer from %(apps)s at the moment. We keep asking by ourselves.")
 UNREPORTED = _("No payment is reported yet by %(apps)s. If you have just paid, that can take a moment.")
 UNREPORTED_VOUCHER = _(
     "No payment is reported yet by %(apps)s. If you have just paid, that can take a moment, and of a boleto up to three "
@@ -244,6 +250,8 @@ RETURNED_BY_HAND = {
         "Your money came after the order closed. We have sent %(returned)s back to you by hand."
     ),
 }
+# Of late money that came by several ways: some of it by people.
+LATE_MANY_RETURNED = _("Your money came after the order closed. %(returned)s has gone back to you.")
 # Of an order that was paid three times or more: the title, and the line.
 PAID_MANY = _("You paid more than once")
 RETURNED_MANY = {
@@ -300,6 +308,11 @@ def action_type(payment: Payment | None) -> str:
     return str(((payment and payment.action) or {}).get("type", ""))
 
 
+def tell_unanswered(asked: Sequence[Payment]) -> str:
+    """That the channels of these attempts, who have just been asked, have said nothing."""
+    return str(UNANSWERED) % {"apps": list_apps(asked)}
+
+
 def tell_unreported(asked: Sequence[Payment]) -> str:
     """That the channels of these attempts, who have just been asked, report no payment."""
     has_voucher = any(action_type(payment) == "voucher" for payment in asked)
@@ -317,9 +330,10 @@ def _opening(view: OrderView) -> tuple[str, Text, Text]:
 def _returned_line(situation: Situation, status: RefundStatus, returns: Sequence[Return]) -> Text | None:
     if situation is Situation.SURPLUS and len(returns) > 1:
         return RETURNED_MANY[status]
-    if status is RefundStatus.REFUNDED and any(each.is_by_hand for each in returns):
-        return RETURNED_BY_HAND[situation]
-    return RETURNED.get((situation, status))
+    by_hand = {each.is_by_hand for each in returns} if status is RefundStatus.REFUNDED else {False}
+    if situation is Situation.LATE and len(by_hand) > 1:
+        return LATE_MANY_RETURNED
+    return RETURNED_BY_HAND.get(situation) if True in by_hand else RETURNED.get((situation, status))
 
 
 def _line(view: OrderView, words: Words) -> Text:
@@ -346,10 +360,17 @@ def _undecided_line(view: OrderView) -> Text:
 
 
 def _deciders(view: OrderView) -> list[Payment]:
-    """The attempts to pay, if their channels have said of all of them that they took nothing; else none."""
-    attempts = list(view.order.payments.order_by("pk"))
-    took_nothing = all(each.status in (PaymentStatus.CLOSED, PaymentStatus.FAILED) for each in attempts)
-    return attempts if took_nothing else []
+    """The attempts to pay, if their channels have said of all of them that they took nothing; else none.
+
+    Of one that was closed money of another amount may have come, and gone back.
+    """
+    has_money = Exists(Receipt.objects.filter(payment=OuterRef("pk")))
+    attempts = view.order.payments.annotate(has_money=has_money).order_by("pk")
+    took_nothing = all(
+        each.status in (PaymentStatus.CLOSED, PaymentStatus.FAILED) and not each.has_money
+        for each in attempts
+    )
+    return [*attempts] if took_nothing else []
 
 
 def _facts(view: OrderView) -> dict[str, Any]:

@@ -9,14 +9,18 @@ from django.test import Client
 from orders.access import token_of
 from orders.models import Order
 from payments.models import Payment
+from payments.showing import Situation
+from shop.checkout.choosing import CHOOSING
 from shop.middleware import POLICY, policy_with_form
 from tests.checkout.actions import ACTIONS, FORM, QR, REDIRECT, VOUCHER
-from tests.checkout.conftest import ADDRESS, Offered, own
+from tests.checkout.conftest import ADDRESS, ALIPAY, WECHAT, Offered, own
+from tests.checkout.situations import make_situation
 from tests.factories import make_order, make_payment
 from tests.payments.channels.test_offers import ANDROID, IPHONE, WINDOWS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+LINE = re.compile(r'data-part="status" data-state="([^"]*)"')
 IN_WECHAT = f"{ANDROID} MicroMessenger/8.0.49"
 IN_ALIPAY = f"{IPHONE} AlipayClient/10.5.88"
 CHANNELS = {"wechat": "qr", "alipay": "qr", "unionpay": "form", "paypal": "redirect", "boleto": "voucher"}
@@ -325,3 +329,31 @@ def test_channel_without_a_drawing_or_words_of_its_own_is_offered_all_the_same(o
     page = show(make_order())
     assert forms(page) == [("toy", "page")]
     assert "<span>toy</span>" in page
+
+
+# ---- where nothing can be opened ---------------------------------------------------------------------------------
+
+ELSEWHERE = "To pay, open this page in your browser."
+
+
+@pytest.mark.parametrize("situation", [each for each in Situation if each not in CHOOSING])
+@pytest.mark.parametrize("query", ["", "&channel=alipay&scene=qr"], ids=["plain", "wish"])
+def test_wallet_that_opens_no_other_one_says_how_it_stands_all_the_same(offer, situation, query):
+    offer(WECHAT, ALIPAY)
+    order = make_situation(situation)
+    client = Client(HTTP_USER_AGENT=IN_WECHAT)
+    path = f"{own(client, order)}pay/?{query}"
+    page = client.get(path).content.decode()
+    elsewhere = Client(HTTP_USER_AGENT=WINDOWS)
+    own(elsewhere, order)
+    usual = elsewhere.get(path).content.decode()
+    assert ELSEWHERE not in page
+    assert LINE.findall(page) == LINE.findall(usual) != []
+
+
+def test_wallet_that_opens_no_other_one_hides_no_refusal(offer):
+    offer(WECHAT, ALIPAY)
+    page = html.unescape(show(make_situation(Situation.REFUSED), IN_WECHAT))
+    assert LINE.findall(page) == [
+        "WeChat refused this payment. Nothing was charged. Your items are set aside. To pay, open this page in your browser."
+    ]

@@ -131,6 +131,59 @@ def test_order_that_the_boleto_has_paid_does_not_warn_of_it(shopper, path):
     assert STILL not in page_of(shopper, order, path)
 
 
+EARLIER = "Your earlier payment with %s is not over yet. If you have paid it, have it checked; if not, do not pay it any more."
+
+
+def _nothing(payment: Payment) -> None:
+    """It stays open."""
+
+
+def _closes(payment: Payment) -> None:
+    settle(payment, Outcome.CLOSED)
+
+
+def _is_refused(payment: Payment) -> None:
+    settle(payment, Outcome.REFUSED)
+
+
+@BOTH_PAGES
+@pytest.mark.parametrize("ends", [_nothing, _closes, _is_refused])
+def test_earlier_payment_that_may_be_paid_still_is_told_of_and_can_be_checked(shopper, path, ends):
+    order = make_order()
+    make_payment(order, channel="unionpay", action=QR)
+    ends(go_on(order))
+    page = page_of(shopper, order, path)
+    assert EARLIER % "UnionPay" in page
+    assert "I have paid" in page
+
+
+@BOTH_PAGES
+def test_all_earlier_payments_are_named(shopper, path):
+    order = make_order()
+    make_payment(order, channel="unionpay", action=QR)
+    go_on(order, "alipay")
+    go_on(order)
+    assert EARLIER % "UnionPay and Alipay" in page_of(shopper, order, path)
+
+
+@BOTH_PAGES
+@pytest.mark.parametrize("ends", [_closes, settle, _is_paid_in_part])
+def test_earlier_payment_that_has_ended_is_not_told_of(shopper, path, ends):
+    order = make_order()
+    earlier = make_payment(order, channel="unionpay", action=QR)
+    go_on(order)
+    ends(earlier)
+    assert "is not over yet" not in page_of(shopper, order, path)
+
+
+@BOTH_PAGES
+def test_order_that_was_paid_says_nothing_about_earlier_payments(shopper, path):
+    order = make_order()
+    make_payment(order, channel="unionpay", action=QR)
+    settle(go_on(order))
+    assert "is not over yet" not in page_of(shopper, order, path)
+
+
 @BOTH_PAGES
 def test_code_that_was_left_behind_is_nothing_that_a_shopper_holds(shopper, path):
     order = make_order()

@@ -11,8 +11,9 @@ from orders.access import renew_link, token_of
 from orders.models import Order
 from shop.alarms import handle_now
 from shop.models import Alarm
+from tests.checkout.actions import REDIRECT
 from tests.checkout.conftest import ADDRESS, own
-from tests.factories import ANNA, make_order
+from tests.factories import ANNA, make_order, make_payment
 from tests.orders.test_access import end_link
 
 pytestmark = pytest.mark.django_db
@@ -100,6 +101,14 @@ def test_shopper_of_an_ended_link_is_told_so_and_can_make_a_new_one(shopper):
     page = shopper.get(own(shopper, order)).content.decode()
     assert "The link to this order ended on" in page
     assert token_of(order) not in page
+
+
+def test_page_in_a_wallet_gives_no_link_that_has_ended(shopper):
+    order = end_link(make_order())
+    make_payment(order, scene="wap", action=REDIRECT)
+    page = shopper.get(f"{own(shopper, order)}pay/").content.decode()
+    assert token_of(order) not in page
+    assert "open this page in another browser" not in page
 
 
 def test_stranger_makes_no_link(shopper):

@@ -9,13 +9,14 @@ from django.db.models.functions import Now
 from django.test import Client
 
 from orders.models import Order
+from payments import querying
 from payments.models import Payment
 from payments.showing import Situation
 from shop.models import Event
-from tests.checkout.actions import VOUCHER
+from tests.checkout.actions import QR, VOUCHER
 from tests.checkout.conftest import own
 from tests.checkout.situations import make_situation
-from tests.factories import make_order, make_payment
+from tests.factories import make_order, make_payment, report
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -163,6 +164,36 @@ def test_check_before_paying_says_that_nothing_is_reported_yet(shopper, sandbox)
     assert "Waiting for you to scan" in text(answer)
 
 
+def test_check_that_gets_no_answer_says_so_and_not_that_nothing_is_reported(shopper, sandbox):
+    path = own(shopper, make_order())
+    shopper.post(f"{path}pay/", WECHAT)
+    fault(sandbox, "query", "reset")
+    page = text(shopper.post(f"{path}check/", follow=True))
+    assert "There is no answer from WeChat at the moment. We keep asking by ourselves." in page
+    assert "No payment is reported" not in page
+
+
+def test_check_that_one_of_two_answers_tells_of_both(shopper, every_channel):
+    order = make_order()
+    make_payment(order, channel="alipay")
+    Payment.objects.update(superseded_at=Now())
+    path = own(shopper, order)
+    shopper.post(f"{path}pay/", WECHAT)
+    fault(every_channel, "query", "reset")
+    page = text(shopper.post(f"{path}check/", follow=True))
+    assert "No payment is reported yet by Alipay." in page
+    assert "There is no answer from WeChat at the moment." in page
+
+
+def test_check_that_finds_another_amount_leaves_the_word_to_the_page(shopper, sandbox, monkeypatch):
+    path = own(shopper, make_order())
+    shopper.post(f"{path}pay/", WECHAT)
+    monkeypatch.setattr(querying, "_ask", lambda payment, **_: report(payment, amount_minor=1))
+    page = text(shopper.post(f"{path}check/", follow=True))
+    assert "We received another amount than this order" in page
+    assert "No payment is reported" not in page
+
+
 def test_check_names_everybody_who_is_asked(shopper, every_channel):
     order = make_order()
     make_payment(order, channel="alipay")
@@ -280,6 +311,13 @@ def test_who_looks_for_another_way_is_told_that_the_present_one_stays_open(shopp
     assert "Choose how to pay. Your payment with WeChat Pay stays open until you do." in page
     assert "Waiting for you to scan" not in page
     assert f'href="{path}">Back to the payment with WeChat Pay' in page
+
+
+def test_who_looks_for_another_way_is_told_that_nobody_can_close_the_present_one(shopper, every_channel):
+    order = make_order()
+    make_payment(order, channel="unionpay", action=QR)
+    page = text(shopper.get(f"{own(shopper, order)}pay/?choose"))
+    assert "Your payment with UnionPay stays open, and nobody can close it: pay one of the two only." in page
 
 
 @pytest.mark.parametrize("page", ["", "pay/"])

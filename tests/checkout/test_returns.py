@@ -6,7 +6,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from orders.models import Order
-from orders.statuses import CloseReason
+from orders.statuses import CloseReason, OrderStatus
 from payments.models import Payment, Receipt, Refund
 from payments.refunding import ask_refund
 from payments.showing import Situation, view_order
@@ -214,6 +214,29 @@ def test_order_that_was_paid_twice_and_then_refunded_lists_both(shopper):
     card = card_of(shopper, order)
     assert card.index("Paid twice:") < card.index(BY_SHOP)
     assert card.count("</small>129.00</span>") == 2
+
+
+def test_order_whose_second_payment_went_back_by_hand_and_that_was_then_refunded_is_shown(shopper):
+    order = make_situation(Situation.SURPLUS)
+    Refund.objects.update(status=RefundStatus.REFUNDED, kind=Refund.Kind.BY_HAND)
+    Order.objects.update(status=OrderStatus.REFUNDED)
+    for page in pages(shopper, order):
+        assert "¥129.00 has gone back to you." in page
+
+
+def test_late_money_of_which_a_part_went_back_by_hand_is_not_said_to_have_gone_so(shopper):
+    order = make_order()
+    earlier = make_payment(order)
+    supersede(earlier)
+    later = make_payment(order)
+    close(order, CloseReason.CANCELLED)
+    for payment in (earlier, later):
+        settle(payment)
+    Refund.objects.update(status=RefundStatus.REFUNDED)
+    Refund.objects.filter(receipt__payment=later).update(kind=Refund.Kind.BY_HAND)
+    order.refresh_from_db()
+    for page in pages(shopper, order):
+        assert "Your money came after the order closed. ¥258.00 has gone back to you." in page
 
 
 def test_only_an_order_with_such_refunds_takes_one_statement_more(shopper):

@@ -12,13 +12,14 @@ from django.utils.html import escape
 from orders.models import Order
 from orders.statuses import CloseReason, OrderStatus
 from payments.channels.base import Outcome
-from payments.models import Payment, Refund
+from payments.models import Case, Payment, Refund
 from payments.moves import mark_unsure
 from payments.showing import Situation, view_order
-from payments.statuses import RefundStatus
+from payments.statuses import PaymentStatus, RefundStatus
 from shop.checkout.returns import list_returns
 from shop.checkout.templatetags.look import duration
 from shop.checkout.words import WORDS, Words, tell
+from tests.checkout.actions import QR
 from tests.checkout.conftest import BOLETO, PAYPAL, own
 from tests.checkout.situations import STEPS, close, make_situation, settle
 from tests.factories import make_order, make_payment
@@ -290,6 +291,17 @@ def test_expired_order_names_every_channel_that_says_it_took_nothing():
     assert line.endswith("the order goes on or the money comes back by itself.")
 
 
+def test_expired_order_for_which_other_money_came_and_went_is_not_said_to_have_charged_nothing():
+    order = make_order()
+    payment = make_payment(order)
+    settle(payment, amount_minor=100)
+    Case.objects.update(resolved_at=Now())
+    Payment.objects.update(status=PaymentStatus.CLOSED)
+    close(order, CloseReason.EXPIRED)
+    order.refresh_from_db()
+    assert words_of(order).line == WORDS[Situation.EXPIRED].line
+
+
 @pytest.mark.parametrize("channels", [["boleto"], ["paypal", "boleto"], ["boleto", "paypal", "boleto"]])
 def test_expired_order_of_a_boleto_tells_that_a_person_sends_its_money_back(channels):
     order = make_order(currency="BRL")
@@ -355,3 +367,27 @@ def test_money_that_people_have_sent_back_is_not_said_to_be_in_a_wallet(shopper,
     assert words in page
     assert "Sent back to you by hand" in page
     assert "wallet" not in page.partition("What happened")[0]
+
+
+def test_order_that_a_person_looks_at_is_neither_given_up_nor_paid_from_its_page(shopper):
+    page = page_of(shopper, make_situation(Situation.REVIEWED))
+    assert "/cancel/" not in page
+    assert "Go to the payment" not in page
+    assert "Back to the shop" in page
+
+
+@pytest.mark.parametrize("path", ["", "pay/"])
+def test_buttons_of_an_order_that_a_person_looks_at_change_when_it_closes(shopper, path):
+    order = make_situation(Situation.REVIEWED)
+    before = page_of(shopper, order, path)
+    close(order, CloseReason.CANCELLED)
+    after = page_of(shopper, order, path)
+    states = [re.findall(r'data-part="actions" data-state="([^"]*)"', page) for page in (before, after)]
+    assert states[0] != states[1]
+
+
+def test_time_of_a_payment_that_has_just_begun_is_shown_full(shopper):
+    order = make_order()
+    make_payment(order, lives_s=300, action=QR)
+    [(most, left)] = re.findall(r'<progress max="(\d+)" value="(\d+)"', page_of(shopper, order, "pay/"))
+    assert (int(most), int(left)) == (pytest.approx(300, abs=2), pytest.approx(300, abs=20))

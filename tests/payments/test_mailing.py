@@ -38,7 +38,7 @@ def test_paid_order_is_mailed_a_receipt(order, settings):
         "2 × Tea",
         "258.00",
         "WeChat Pay",
-        "(Asia/Shanghai)",
+        "(China Standard Time)",
         f"{settings.PUBLIC_URL}/orders/{order.number}/?token=",
     ):
         assert fact in sent.body
