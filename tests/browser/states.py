@@ -174,6 +174,19 @@ def _earlier_closed(order: Order) -> None:
     settle(payment, Outcome.CLOSED)
 
 
+def _earlier_open(end: Outcome | None = None) -> Callable[[Order], None]:
+    """A payment that nobody can close was left for another one, which is open or had this `end`."""
+
+    def step(order: Order) -> None:
+        make_payment(order, channel="unionpay")
+        order.payments.update(superseded_at=Now())
+        payment = make_payment(order)
+        if end:
+            settle(payment, end)
+
+    return step
+
+
 def _not_taken(order: Order) -> None:
     payment = make_payment(order)
     Payment.objects.filter(pk=payment.pk).update(action=None)
@@ -402,6 +415,16 @@ GROUPS: dict[str, list[State]] = {
             says="Your earlier payment is closed. Go on with Alipay.",
             zh=("上一笔付款已关闭，请继续使用支付宝。",),
         ),
+        State(
+            name="earlier-open",
+            make=stepped(_earlier_open(Outcome.REFUSED)),
+            situation=Situation.REFUSED,
+            says="Your earlier payment with UnionPay is not over yet.",
+            zh=(
+                "微信拒绝了这笔付款，未扣款。",
+                "之前通过银联发起的付款尚未结束。如果已付，请核对一下；如果未付，请不要再付。",
+            ),
+        ),
     ],
     "open": [
         State(
@@ -420,6 +443,28 @@ GROUPS: dict[str, list[State]] = {
             agent=IPHONE,
             says="on the other phone and scan",
             zh=("等待扫码", "在另一部手机上打开微信扫一扫"),
+        ),
+        State(
+            name="code-beside-an-earlier",
+            make=stepped(_earlier_open()),
+            situation=Situation.WAITING,
+            opens="qr",
+            says="Your earlier payment with UnionPay is not over yet.",
+            zh=(
+                "等待扫码",
+                "之前通过银联发起的付款尚未结束。如果已付，请核对一下；如果未付，请不要再付。",
+            ),
+        ),
+        State(
+            name="choice-beside-what-stays",
+            make=stepped(
+                lambda order: make_payment(order, channel="unionpay"),
+                lambda order: pay_page(order, "?choose"),
+            ),
+            situation=Situation.WAITING,
+            opens="qr",
+            says="Your payment with UnionPay stays open, and nobody can close it",
+            zh=("请选择付款方式。通过银联发起的付款仍然有效，且无法关闭，两者请只付其一。",),
         ),
         State(
             name="order-code",
@@ -488,7 +533,7 @@ GROUPS: dict[str, list[State]] = {
             opens="voucher",
             says="Do not pay it if you pay another way: throw it away.",
             zh=(
-                "请选择付款方式。在你选择之前，通过Boleto发起的付款仍然有效。",
+                "请选择付款方式。通过Boleto发起的付款仍然有效，且无法关闭，两者请只付其一。",
                 "你手里还有这笔订单的 Boleto 付款单。如改用其他方式支付，请勿再付，直接作废即可。如果仍然付了，款项由客服人工退回，因为 Boleto 无法自动退款。",
             ),
         ),
@@ -545,6 +590,13 @@ GROUPS: dict[str, list[State]] = {
             situation=Situation.CONFIRMING,
             says="We are checking your earlier payment first, so that you do not pay twice.",
             zh=("正在核对上一笔付款，避免重复支付。",),
+        ),
+        State(
+            name="order-reviewed",
+            make=stepped(STEPS[Situation.REVIEWED], order_page),
+            situation=Situation.REVIEWED,
+            says="A person is looking at it; please do not pay again.",
+            zh=("收到的金额与订单不一致，客服正在核查，请不要再次付款。",),
         ),
         State(
             name="may-supersede",
