@@ -6,12 +6,11 @@ from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
-from django.http import HttpRequest, HttpResponse, HttpResponseServerError
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseServerError
 from django.template.loader import render_to_string
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.http import parse_header_parameters
 from django.utils.translation import gettext as _
-from django.views import defaults
 
 from shop.problems import Problem, answer
 
@@ -67,13 +66,16 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """400 of a request that Django refuses to read."""
     if request.path.startswith(API):
         return answer(Problem(status=400, code="invalid", detail=_("The request could not be read.")))
-    return defaults.bad_request(request, exception)
+    return HttpResponseBadRequest(_render("400.html", request))
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """500, which tells nothing but that it was us."""
     if request.path.startswith(API):
         return answer(Problem(status=500, code="broken", detail=_("That was our mistake.")))
-    # Without a context of the request's: what makes that may be what is broken.
-    page = render_to_string("500.html", {"request": request, "shop_name": settings.SHOP_NAME})
-    return HttpResponseServerError(page)
+    return HttpResponseServerError(_render("500.html", request))
+
+
+def _render(template: str, request: HttpRequest) -> str:
+    """Without the context of other pages: what makes that may be what is broken."""
+    return render_to_string(template, {"request": request, "shop_name": settings.SHOP_NAME})

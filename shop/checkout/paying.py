@@ -46,7 +46,7 @@ from shop.checkout.held import list_earlier, warn_of_held
 from shop.checkout.returns import list_given_back, list_returns
 from shop.checkout.story import tell_story
 from shop.checkout.wallets import Text, list_apps, wallet_of
-from shop.checkout.words import tell, tell_order, tell_unanswered, tell_unreported
+from shop.checkout.words import tell, tell_order, tell_undecided, tell_unreported
 from shop.middleware import policy_with_form
 from shop.models import Event
 from shop.sentences import together
@@ -133,9 +133,9 @@ def _ask_now(order: Order) -> tuple[str, int]:
     paid = Payment.objects.filter(pk__in=[each.pk for each in asked], status=PaymentStatus.PAID)
     if paid.exists() or has_open_mismatch(order):
         return "", 200
-    silent = [each for each in asked if outcomes.get(each.number) is Outcome.UNKNOWN]
-    heard = [each for each in asked if each not in silent]
-    told = tell_unreported(heard) if heard else "", tell_unanswered(silent) if silent else ""
+    undecided = [each for each in asked if outcomes.get(each.number) is Outcome.UNKNOWN]
+    unpaid = [each for each in asked if each not in undecided]
+    told = tell_unreported(unpaid) if unpaid else "", tell_undecided(undecided) if undecided else ""
     return str(together(*told)), 200
 
 

@@ -219,7 +219,8 @@ EXPIRED_IRREGULAR = _(
     "A person sees to it that you get it back."
 )
 NOT_TAKEN = _("%(title)s did not take this payment. Nothing was charged.")
-UNANSWERED = _("There is no answer from %(apps)s at the moment. We keep asking by ourselves.")
+# Without an answer, and where the answer is that it is not decided.
+UNDECIDED_YET = _("%(Apps)s cannot tell us yet whether you paid. We keep asking by ourselves.")
 UNREPORTED = _("No payment is reported yet by %(apps)s. If you have just paid, that can take a moment.")
 UNREPORTED_VOUCHER = _(
     "No payment is reported yet by %(apps)s. If you have just paid, that can take a moment, and of a boleto up to three "
@@ -308,9 +309,9 @@ def action_type(payment: Payment | None) -> str:
     return str(((payment and payment.action) or {}).get("type", ""))
 
 
-def tell_unanswered(asked: Sequence[Payment]) -> str:
-    """That the channels of these attempts, who have just been asked, have said nothing."""
-    return str(UNANSWERED) % {"apps": list_apps(asked)}
+def tell_undecided(asked: Sequence[Payment]) -> str:
+    """That the channels of these attempts, who have just been asked, gave no answer that decides anything."""
+    return str(UNDECIDED_YET) % {"Apps": capfirst(list_apps(asked))}
 
 
 def tell_unreported(asked: Sequence[Payment]) -> str:

@@ -169,7 +169,7 @@ def test_check_that_gets_no_answer_says_so_and_not_that_nothing_is_reported(shop
     shopper.post(f"{path}pay/", WECHAT)
     fault(sandbox, "query", "reset")
     page = text(shopper.post(f"{path}check/", follow=True))
-    assert "There is no answer from WeChat at the moment. We keep asking by ourselves." in page
+    assert "WeChat cannot tell us yet whether you paid. We keep asking by ourselves." in page
     assert "No payment is reported" not in page
 
 
@@ -182,7 +182,7 @@ def test_check_that_one_of_two_answers_tells_of_both(shopper, every_channel):
     fault(every_channel, "query", "reset")
     page = text(shopper.post(f"{path}check/", follow=True))
     assert "No payment is reported yet by Alipay." in page
-    assert "There is no answer from WeChat at the moment." in page
+    assert "WeChat cannot tell us yet whether you paid." in page
 
 
 def test_check_that_finds_another_amount_leaves_the_word_to_the_page(shopper, sandbox, monkeypatch):

@@ -201,6 +201,13 @@ def test_bug_of_ours_on_an_order_leads_back_to_it_under_the_shops_name(shopper, 
     assert "That was our mistake · Tea House" in page
 
 
+def test_address_that_cannot_be_read_is_refused_under_the_shops_name(shopper, settings):
+    settings.DEBUG, settings.SHOP_NAME = False, "Tea House"
+    answer = shopper.get("/", headers={"Host": "bad_host!"})
+    assert answer.status_code == 400
+    assert "We did not understand that · Tea House" in answer.content.decode()
+
+
 def test_busy_page_leads_back_by_the_whole_address(shopper, monkeypatch):
     def fail(*_: object, **__: object) -> None:
         raise OperationalError("canceling statement due to lock timeout")
