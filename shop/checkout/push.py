@@ -65,7 +65,7 @@ class OrderSocket(AsyncWebsocketConsumer):
         """Before anything is accepted: 403 for another origin, a stranger, a missing order, a busy database."""
         self._telling: asyncio.Task[None] | None = None
         try:
-            await self._look(read_now)
+            self._known = await self._look(read_now)
         except (*SHUT_OUT, SuspiciousOperation, *BUSY):
             await self.close()
             return
@@ -104,11 +104,11 @@ class OrderSocket(AsyncWebsocketConsumer):
                 await self._end(BROKEN)
 
     async def _follow(self, bell: Listening) -> None:
-        version, is_rung = None, True  # for what changed before anybody listened
+        version, is_rung = self._known, True  # for what changed before anybody listened
         for nth in count():
             with suppress(*BUSY):
                 latest = await (self._look(recall_now) if is_rung else self._look(read_now, _lookers))
-                if is_rung and latest == version:
+                if is_rung and latest <= version:  # kept from before it rang
                     latest = await self._look(read_now)
                 if latest != version or nth % BEAT == 0:
                     await self.send(json.dumps({"version": latest}))

@@ -5,6 +5,7 @@ from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.conf import settings as shop_settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
@@ -20,9 +21,10 @@ from websockets.typing import Origin
 
 from orders.access import token_of
 from orders.models import Order
+from payments.channels.base import Outcome
 from payments.models import Payment
 from payments.settling import settle_payment
-from shop import hints
+from shop import bell, hints
 from shop.alarms import handle_now
 from shop.bell import group_of, ring
 from shop.checkout import push
@@ -93,6 +95,26 @@ def settle(payment: Payment) -> None:
     """And what follows by the alarm, which rings the bell."""
     settle_payment(report(payment), channel=payment.channel, source=Source.CALLBACK)
     handle_now("follow_up", payment.order.number)
+
+
+def test_news_of_the_moment_before_anybody_listens_is_told(asgi_server, order, cookie, monkeypatch):
+    payment = make_payment(order)
+
+    def refuse() -> None:
+        settle_payment(report(payment, Outcome.REFUSED), channel=payment.channel, source=Source.QUERY)
+        connection.close()
+
+    class Listening(bell.Listening):
+        async def __aenter__(self) -> Any:
+            await sync_to_async(refuse)()
+            return await super().__aenter__()
+
+    monkeypatch.setattr(push, "Listening", Listening)
+    monkeypatch.setattr(push, "LOOK_S", 3600.0)
+    with open_socket(asgi_server, order.number, cookie) as socket:
+        told = hear(socket)
+    order.refresh_from_db()
+    assert told == order.version
 
 
 def test_second_payment_of_a_paid_order_is_told_too(asgi_server, order, cookie):
