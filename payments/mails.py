@@ -86,4 +86,4 @@ def _write(order: Order, template: str, subject: str, about: dict[str, Any], *, 
 
 def _tell_moment(at: datetime) -> str:
     """In the zone of the shop, which is named: a mail is read anywhere."""
-    return _("%(moment)s (%(zone)s)") % {"moment": f"{long_day(at)} {clock(at)}", "zone": zone_name()}
+    return _("%(moment)s (%(zone)s)") % {"moment": f"{long_day(at)} {clock(at)}", "zone": zone_name(at)}

@@ -83,9 +83,9 @@ def long_day(at: date) -> str:
     return _shown(at, LONG_DAYS[current()])
 
 
-def zone_name() -> str:
-    """What people call the zone of these moments: "China Standard Time", "中国标准时间"."""
-    return get_timezone_name(datetime.now(_zone(settings.DISPLAY_TIME_ZONE)), locale=locale())
+def zone_name(at: datetime) -> str:
+    """What people call the zone of this moment, which may have a summer time: "China Standard Time", "中国标准时间"."""
+    return get_timezone_name(at.astimezone(_zone(settings.DISPLAY_TIME_ZONE)), locale=locale())
 
 
 def _shown(at: date, pattern: str) -> str:

@@ -6,7 +6,6 @@ channels cannot close what was begun with them. Reads only.
 
 from collections.abc import Sequence
 
-from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from orders.statuses import OrderStatus
@@ -15,6 +14,8 @@ from payments.showing import OrderView, Situation
 from payments.statuses import PaymentStatus
 from shop import languages
 from shop.checkout.wallets import Text, names_by_hand, wallet_of
+from shop.checkout.words import action_type
+from shop.clock import WITH_NOW
 from shop.sentences import say, together
 
 MAY_BE_PAID = _(
@@ -26,42 +27,44 @@ COMES_BACK = _("If it is paid all the same, that money comes back by itself.")
 IS_SENT_BACK = _(
     "If it is paid all the same, a person sends that money back: a boleto has no way back by itself."
 )
-# Of what is no voucher.
+# Of what was left for another payment, where nobody warns of a voucher.
 IS_OPEN = _(
     "Your earlier payment with %(titles)s is not over yet. If you have paid it, have it checked; if not, do not pay it any more."
 )
 
 
-def list_earlier(view: OrderView) -> list[Payment]:
-    """The superseded attempts of an unpaid order that may be paid still, or may have been; one statement."""
-    if view.order.status != OrderStatus.UNPAID:
-        return []
-    payments = Payment.objects.filter(order=view.order, status=PaymentStatus.PAYING, receipts=None)
-    return list(payments.exclude(superseded_at=None).order_by("pk"))
+def list_held(view: OrderView) -> list[Payment]:
+    """The attempts at the order that have brought no money and may still, oldest first; one statement."""
+    payments = Payment.objects.annotate(**WITH_NOW).filter(order=view.order, receipts=None)
+    return list(payments.filter(status=PaymentStatus.PAYING).order_by("pk"))
 
 
-def warn_of_held(view: OrderView, earlier: Sequence[Payment], *, is_choosing: bool = False) -> Text:
-    """What to say about it, of which `list_earlier` has told a part; "" when there is none, or it is what the order is paid by.
+def find_earlier(view: OrderView, held: Sequence[Payment]) -> list[Payment]:
+    """Those of `list_held` that were superseded, while the order is to be paid."""
+    is_payable = view.order.status == OrderStatus.UNPAID and view.situation is not Situation.REVIEWED
+    return [each for each in held if is_payable and each.superseded_at is not None]
+
+
+def warn_of_held(view: OrderView, held: Sequence[Payment], *, is_choosing: bool = False) -> Text:
+    """What to say about those of `list_held`; "" when there is none, or it is what the order is paid by.
 
     `is_choosing`: the page offers other ways to pay.
     """
-    is_unpaid = view.order.status == OrderStatus.UNPAID
-    held = _find_held(view)
-    if held is not None and not (is_unpaid and held == view.payment and not is_choosing):
-        return _warn_of_voucher(view, held)
-    if not earlier or view.situation is Situation.REVIEWED:
-        return ""
-    return say(IS_OPEN, titles=languages.join_names(wallet_of(each.channel).title for each in earlier))
+    voucher = _find_voucher(held)
+    if view.order.status == OrderStatus.UNPAID and voucher == view.payment and not is_choosing:
+        voucher = None
+    titles = [wallet_of(each.channel).title for each in find_earlier(view, held) if each != voucher]
+    earlier = say(IS_OPEN, titles=languages.join_names(titles)) if titles else ""
+    return together(_warn_of_voucher(view, voucher) if voucher else "", earlier)
 
 
-def _warn_of_voucher(view: OrderView, held: Payment) -> Text:
-    is_unpaid = view.order.status == OrderStatus.UNPAID
-    may_be_paid = is_unpaid and view.situation is not Situation.REVIEWED
-    back = IS_SENT_BACK if names_by_hand([held.channel]) else COMES_BACK
+def _warn_of_voucher(view: OrderView, voucher: Payment) -> Text:
+    may_be_paid = view.order.status == OrderStatus.UNPAID and view.situation is not Situation.REVIEWED
+    back = IS_SENT_BACK if names_by_hand([voucher.channel]) else COMES_BACK
     return together(MAY_BE_PAID if may_be_paid else IS_OVER, back)
 
 
-def _find_held(view: OrderView) -> Payment | None:
-    """Of money that has come by it nobody needs to be warned any more."""
-    vouchers = Payment.objects.filter(order=view.order, action__type="voucher", expires_at__gt=Now())
-    return vouchers.filter(status=PaymentStatus.PAYING, receipts=None).last()
+def _find_voucher(held: Sequence[Payment]) -> Payment | None:
+    """The last one that a bank takes still. Of money that has come by it nobody needs to be warned any more."""
+    vouchers = [each for each in held if action_type(each) == "voucher" and each.expires_at > each.now]
+    return vouchers[-1] if vouchers else None

@@ -42,7 +42,7 @@ from payments.statuses import PaymentStatus
 from shop.checkout.choosing import CHOOSING, Choice, device_of, find_method, offer_methods
 from shop.checkout.doors import post_only, with_order
 from shop.checkout.forms import MethodForm, PayerForm
-from shop.checkout.held import list_earlier, warn_of_held
+from shop.checkout.held import find_earlier, list_held, warn_of_held
 from shop.checkout.returns import list_given_back, list_returns
 from shop.checkout.story import tell_story
 from shop.checkout.wallets import Text, list_apps, wallet_of
@@ -131,10 +131,11 @@ def _ask_now(order: Order) -> tuple[str, int]:
         words = _("We asked %(apps)s a moment ago, and keep asking by ourselves.")
         return words % {"apps": list_apps(asked)}, 429
     paid = Payment.objects.filter(pk__in=[each.pk for each in asked], status=PaymentStatus.PAID)
-    if paid.exists() or has_open_mismatch(order):
+    if Outcome.SUCCEEDED in outcomes.values() or paid.exists() or has_open_mismatch(order):
         return "", 200
-    undecided = [each for each in asked if outcomes.get(each.number) is Outcome.UNKNOWN]
-    unpaid = [each for each in asked if each not in undecided]
+    said = [(each, outcomes[each.number]) for each in asked if each.number in outcomes]
+    undecided = [each for each, outcome in said if outcome is Outcome.UNKNOWN]
+    unpaid = [each for each, outcome in said if outcome not in (Outcome.UNKNOWN, Outcome.REFUSED)]
     told = tell_unreported(unpaid) if unpaid else "", tell_undecided(undecided) if undecided else ""
     return str(together(*told)), 200
 
@@ -229,7 +230,8 @@ def _show_pay(
 
 def _line(view: OrderView, choice: Choice, usual: Text) -> Text:
     """The status line: the situation's, another one for the choice, and that there is none here."""
-    if choice.lack and view.situation is Situation.TO_PAY:
+    has_none = view.may_supersede and not (choice.codes or choice.elsewhere)
+    if choice.lack and (view.situation is Situation.TO_PAY or has_none):
         return choice.lack  # the usual words tell to choose
     return together(choice.line or usual, choice.lack)
 
@@ -263,7 +265,7 @@ def _about(request: HttpRequest, view: OrderView, *, is_choosing: bool = False) 
     returns = list_returns(view)
     words = tell(view, returns)
     lines = list(view.order.lines.select_related("product"))
-    earlier = list_earlier(view)
+    held = list_held(view)
     return {
         "view": view,
         "is_shopper": is_shopper(view.order, session=request.session),
@@ -274,8 +276,8 @@ def _about(request: HttpRequest, view: OrderView, *, is_choosing: bool = False) 
         "pieces": sum(line.quantity for line in lines),
         "words": words,
         "line": words.line,
-        "held": warn_of_held(view, earlier, is_choosing=is_choosing),
-        "has_earlier": view.situation is not Situation.REVIEWED and bool(earlier),
+        "held": warn_of_held(view, held, is_choosing=is_choosing),
+        "has_earlier": bool(find_earlier(view, held)),
         "wallet": wallet_of(view.payment.channel) if view.payment else None,
         "pay_by": view.payment.expires_at if view.payment and view.payment.is_live else view.order.expires_at,
         "seconds_left": view.seconds_left if view.situation in COUNTING else 0,

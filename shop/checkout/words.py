@@ -20,6 +20,8 @@ from payments.showing import Mood, OrderView, Situation
 from payments.statuses import PaymentStatus, RefundStatus
 from shop.checkout.returns import Return, add_up
 from shop.checkout.wallets import SOME_WALLET, Text, list_apps, names_by_hand, wallet_of
+from shop.clock import read_now
+from shop.sentences import say, together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,9 +173,9 @@ OPEN: dict[str, tuple[str, Text, Text]] = {
 }
 # The last day of a voucher is over, and its word is to come.
 VOUCHER_OVER = _(
-    "The last day of your boleto is over. If you paid it, just wait: banks tell us within three business days. "
-    "If you did not, you may pay another way."
+    "The last day of your boleto is over. If you paid it, just wait: banks tell us within three business days."
 )
+ANOTHER_WAY = _("If you did not, you may pay another way.")
 # The shopper asked for another payment while an earlier one is undecided.
 PREVIOUS_FIRST = _("We are checking your earlier payment first, so that you do not pay twice.")
 PREVIOUS_CLOSED = _("Your earlier payment is closed. Go on with %(title)s.")
@@ -220,7 +222,9 @@ EXPIRED_IRREGULAR = _(
 )
 NOT_TAKEN = _("%(title)s did not take this payment. Nothing was charged.")
 # Without an answer, and where the answer is that it is not decided.
-UNDECIDED_YET = _("%(Apps)s cannot tell us yet whether you paid. We keep asking by ourselves.")
+UNDECIDED_YET = _("%(Apps)s cannot tell us yet whether you paid.")
+KEEP_ASKING = _("We keep asking by ourselves.")
+ASK_LATER = _("Please have it checked again later.")
 UNREPORTED = _("No payment is reported yet by %(apps)s. If you have just paid, that can take a moment.")
 UNREPORTED_VOUCHER = _(
     "No payment is reported yet by %(apps)s. If you have just paid, that can take a moment, and of a boleto up to three "
@@ -311,7 +315,10 @@ def action_type(payment: Payment | None) -> str:
 
 def tell_undecided(asked: Sequence[Payment]) -> str:
     """That the channels of these attempts, who have just been asked, gave no answer that decides anything."""
-    return str(UNDECIDED_YET) % {"Apps": capfirst(list_apps(asked))}
+    now = read_now()
+    is_watched = any(each.dead_at > now for each in asked)  # until then an alarm asks
+    told = say(UNDECIDED_YET, Apps=capfirst(list_apps(asked)))
+    return str(together(told, KEEP_ASKING if is_watched else ASK_LATER))
 
 
 def tell_unreported(asked: Sequence[Payment]) -> str:
@@ -345,12 +352,19 @@ def _line(view: OrderView, words: Words) -> Text:
         facts = {"apps": list_apps(deciders), "by_hand": by_hand}
         return (EXPIRED_UNCHARGED_BY_HAND if by_hand else EXPIRED_UNCHARGED) % facts
     if view.situation is Situation.ENDING and action_type(view.payment) == "voucher":
-        return VOUCHER_OVER
+        return together(VOUCHER_OVER, ANOTHER_WAY if _may_pay_otherwise(view) else "")
     if view.situation is Situation.REFUSED and view.payment and view.payment.action is None:
         return NOT_TAKEN
     if view.may_supersede:
         return _undecided_line(view)
     return _opening(view)[1] if _is_open(view) else words.line
+
+
+def _may_pay_otherwise(view: OrderView) -> bool:
+    """Whether there is time and another channel to pay by."""
+    order, payment = view.order, view.payment
+    ways = offers(order.currency, Device.PC, order.amount) if order.expires_at > read_now() else []
+    return any(payment is None or way.channel.name != payment.channel for way in ways)
 
 
 def _undecided_line(view: OrderView) -> Text:

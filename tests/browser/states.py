@@ -573,9 +573,7 @@ GROUPS: dict[str, list[State]] = {
             situation=Situation.ENDING,
             opens="voucher",
             says="The last day of your boleto is over. If you paid it, just wait",
-            zh=(
-                "Boleto 的付款期限已过。如已付款，请耐心等待，银行会在三个工作日内告知我们；如未付款，可以换一种方式支付。",
-            ),
+            zh=("Boleto 的付款期限已过。如已付款，请耐心等待，银行会在三个工作日内告知我们。",),
         ),
         State(
             name="page-lapsed",

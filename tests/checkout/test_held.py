@@ -158,6 +158,27 @@ def test_earlier_payment_that_may_be_paid_still_is_told_of_and_can_be_checked(sh
 
 
 @BOTH_PAGES
+def test_earlier_payment_can_be_checked_while_another_one_is_starting(shopper, path):
+    order = make_order()
+    make_payment(order, channel="unionpay", action=QR)
+    Payment.objects.filter(pk=go_on(order).pk).update(action=None)
+    page = page_of(shopper, order, path)
+    assert EARLIER % "UnionPay" in page
+    assert page.count("I have paid") == 1
+
+
+@BOTH_PAGES
+def test_earlier_payment_is_told_of_beside_a_boleto(shopper, path):
+    order = make_order()
+    make_payment(order, channel="paypal", scene="page", action=REDIRECT)
+    order.payments.update(superseded_at=Now())
+    hold_boleto(order)
+    go_on(order, "alipay")
+    page = page_of(shopper, order, path)
+    assert f"{ONE_ONLY} {BY_HAND} {EARLIER % 'PayPal'}" in page
+
+
+@BOTH_PAGES
 def test_all_earlier_payments_are_named(shopper, path):
     order = make_order()
     make_payment(order, channel="unionpay", action=QR)

@@ -10,9 +10,11 @@ from django.test import Client
 
 from orders.models import Order
 from payments import querying
-from payments.models import Payment
+from payments.channels.base import Outcome
+from payments.models import Case, Payment
+from payments.settling import settle_payment
 from payments.showing import Situation
-from shop.models import Event
+from shop.models import Event, Source
 from tests.checkout.actions import QR, VOUCHER
 from tests.checkout.conftest import own
 from tests.checkout.situations import make_situation
@@ -170,6 +172,47 @@ def test_check_that_gets_no_answer_says_so_and_not_that_nothing_is_reported(shop
     fault(sandbox, "query", "reset")
     page = text(shopper.post(f"{path}check/", follow=True))
     assert "WeChat cannot tell us yet whether you paid. We keep asking by ourselves." in page
+    assert "No payment is reported" not in page
+
+
+def test_check_of_what_nobody_asks_about_any_more_promises_no_asking(shopper, sandbox):
+    order = make_order()
+    payment = make_payment(order)
+    settle_payment(report(payment, Outcome.CLOSED), channel="wechat", source=Source.QUERY)
+    Payment.objects.update(dead_at=Now())
+    fault(sandbox, "query", "reset")
+    page = text(shopper.post(f"{own(shopper, order)}check/", follow=True))
+    assert "WeChat cannot tell us yet whether you paid. Please have it checked again later." in page
+    assert "We keep asking" not in page
+
+
+def test_check_says_nothing_for_whoever_was_not_asked_this_time(shopper, every_channel):
+    order = make_order()
+    path = own(shopper, order)
+    make_payment(order, channel="alipay")
+    Payment.objects.update(superseded_at=Now(), queried_at=Now())
+    shopper.post(f"{path}pay/", WECHAT)
+    page = text(shopper.post(f"{path}check/", follow=True))
+    assert "No payment is reported yet by WeChat." in page
+
+
+def test_check_that_is_told_of_money_that_had_come_before_does_not_deny_it(shopper, sandbox, monkeypatch):
+    order = make_order()
+    payment = make_payment(order)
+    told = report(payment, amount_minor=1)
+    settle_payment(told, channel="wechat", source=Source.QUERY)
+    Case.objects.update(resolved_at=Now())
+    monkeypatch.setattr(querying, "_ask", lambda payment, **_: told)
+    page = text(shopper.post(f"{own(shopper, order)}check/", follow=True))
+    assert "No payment is reported" not in page
+
+
+def test_check_that_is_refused_leaves_the_word_to_the_page(shopper, sandbox, monkeypatch):
+    order = make_order()
+    make_payment(order)
+    monkeypatch.setattr(querying, "_ask", lambda payment, **_: report(payment, Outcome.REFUSED))
+    page = text(shopper.post(f"{own(shopper, order)}check/", follow=True))
+    assert "WeChat refused this payment. Nothing was charged." in page
     assert "No payment is reported" not in page
 
 

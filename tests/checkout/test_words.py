@@ -19,7 +19,7 @@ from payments.statuses import PaymentStatus, RefundStatus
 from shop.checkout.returns import list_returns
 from shop.checkout.templatetags.look import duration
 from shop.checkout.words import WORDS, Words, tell
-from tests.checkout.actions import QR
+from tests.checkout.actions import QR, VOUCHER
 from tests.checkout.conftest import BOLETO, PAYPAL, own
 from tests.checkout.situations import STEPS, close, make_situation, settle
 from tests.factories import make_order, make_payment
@@ -391,3 +391,26 @@ def test_time_of_a_payment_that_has_just_begun_is_shown_full(shopper):
     make_payment(order, lives_s=300, action=QR)
     [(most, left)] = re.findall(r'<progress max="(\d+)" value="(\d+)"', page_of(shopper, order, "pay/"))
     assert (int(most), int(left)) == (pytest.approx(300, abs=2), pytest.approx(300, abs=20))
+
+
+@pytest.mark.parametrize(("channels", "ways"), [([BOLETO], 0), ([BOLETO, PAYPAL], 1)])
+@pytest.mark.parametrize("path", ["", "pay/"])
+def test_boleto_whose_last_day_is_over_leads_to_another_way_only_where_there_is_one(
+    shopper, offer, channels, ways, path
+):
+    offer(*channels)
+    order = make_order(currency="BRL")
+    make_payment(order, channel="boleto", scene="voucher", action=VOUCHER, lives_s=-1)
+    page = page_of(shopper, order, path)
+    assert "The last day of your boleto is over." in page
+    assert page.count("If you did not, you may pay another way.</p>") == ways
+
+
+def test_boleto_whose_order_is_over_too_leads_to_no_other_way(shopper, offer):
+    offer(BOLETO, PAYPAL)
+    order = make_order(currency="BRL")
+    make_payment(order, channel="boleto", scene="voucher", action=VOUCHER, lives_s=-1)
+    Order.objects.update(expires_at=Now())
+    page = page_of(shopper, order, "pay/")
+    assert "The last day of your boleto is over." in page
+    assert "you may pay another way" not in page

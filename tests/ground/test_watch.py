@@ -157,7 +157,7 @@ def test_lock_connection_keeps_every_parameter_of_the_database_address(monkeypat
         raise psycopg.OperationalError
 
     monkeypatch.setattr(psycopg, "connect", refuse)
-    of_this_database = {"sslmode": "verify-full", "connect_timeout": 3}
+    of_this_database = {"sslmode": "verify-full", "connect_timeout": 7}
     for name, value in of_this_database.items():
         monkeypatch.setitem(connection.settings_dict["OPTIONS"], name, value)
     with pytest.raises(psycopg.OperationalError):

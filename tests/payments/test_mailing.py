@@ -1,7 +1,7 @@
 """The receipt by mail: once for each paid order, however often it is tried, and never in the way of anything else."""
 
 import smtplib
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core import mail
@@ -9,6 +9,7 @@ from django.utils.translation import gettext
 
 from orders.models import Order
 from payments.mailing import ask_for_link
+from payments.mails import write_receipt
 from payments.models import Case, Receipt
 from payments.settling import settle_payment
 from shop.alarms import handle_now
@@ -27,6 +28,16 @@ def order() -> Order:
     settle_payment(report(make_payment(order)), channel="wechat", source=Source.QUERY)
     handle_now("follow_up", order.number)
     return order
+
+
+def test_mail_names_the_zone_of_its_moment_and_not_of_today(order, settings):
+    settings.DISPLAY_TIME_ZONE = "Europe/Berlin"
+    for month, words in (
+        (1, "13:00 (Central European Standard Time)"),
+        (7, "14:00 (Central European Summer Time)"),
+    ):
+        Receipt.objects.update(paid_at=datetime(2026, month, 20, 12, tzinfo=UTC))
+        assert words in " ".join(write_receipt(order, Receipt.objects.get()).text.split())
 
 
 def test_paid_order_is_mailed_a_receipt(order, settings):

@@ -28,9 +28,9 @@ SECONDS_UP_TO, MINUTES_UP_TO, HOURS_UP_TO = 120, 2 * 3600, 2 * 86_400
 
 
 @register.simple_tag
-def zone() -> str:
+def zone(at: datetime) -> str:
     """The zone in which moments are shown, for people."""
-    return languages.zone_name()
+    return languages.zone_name(at)
 
 
 @register.simple_tag
